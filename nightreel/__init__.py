@@ -1,0 +1,1 @@
+"""Nightreel: a movie recommender that retrains itself every night on a cluster that never leaks."""

@@ -1,0 +1,1 @@
+"""The bundle: one Arrow file, the only thing that the cluster and the site share."""
