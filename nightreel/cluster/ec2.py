@@ -1,0 +1,208 @@
+"""What we ask of EC2: find by tag, run, terminate. Every function takes a boto3 EC2 client and keeps no state."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from nightreel.cluster import errors, tags, user_data
+from nightreel.cluster.errors import ClusterError
+from nightreel.cluster.keys import KeyRing
+from nightreel.cluster.spec import ClusterSpec
+from nightreel.cluster.tags import Role
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.client import EC2Client
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+LIVE = ("pending", "running")
+GONE = ("shutting-down", "terminated")
+AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+_MAX_GENERATIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One instance of a cluster, as EC2 last described it."""
+
+    instance_id: str
+    role: Role
+    state: str
+    private_ip: str
+    public_ip: str | None
+    instance_type: str
+    launched: datetime
+    expires_at: str
+    run: str
+
+    @property
+    def address(self) -> str:
+        """Where the operator's machine reaches this node."""
+        return self.public_ip or self.private_ip
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn an EC2 error into one of ours that says what we were `doing`."""
+    try:
+        yield
+    except ClientError as error:
+        detail = error.response["Error"]
+        raise errors.from_ec2(detail["Code"], detail["Message"], doing=doing) from error
+
+
+def find_nodes(ec2: "EC2Client", name: str, *, states: Sequence[str] | None = None) -> list[Node]:
+    """The nodes of the cluster called `name`: the master first, then workers in order of address."""
+    found: list[Node] = []
+    with translated(f"look for the instances of {name}"):
+        pages = ec2.get_paginator("describe_instances").paginate(Filters=tags.filters(name, states=states))
+        for page in pages:
+            for reservation in page["Reservations"]:
+                found.extend(_node(instance) for instance in reservation["Instances"])
+    return sorted(found, key=lambda node: (node.role != "master", _sort_key(node.private_ip)))
+
+
+def _node(instance: "InstanceTypeDef") -> Node:
+    own = tags.as_dict(instance.get("Tags"))
+    return Node(
+        instance_id=instance["InstanceId"],
+        role="master" if own.get(tags.ROLE) == "master" else "worker",
+        state=instance["State"]["Name"],
+        private_ip=instance.get("PrivateIpAddress", ""),
+        public_ip=instance.get("PublicIpAddress") or None,
+        instance_type=instance["InstanceType"],
+        launched=instance["LaunchTime"],
+        expires_at=own.get(tags.EXPIRES_AT, ""),
+        run=own.get(tags.RUN, ""),
+    )
+
+
+def _sort_key(address: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in address.split(".") if part)
+
+
+def machine_size(ec2: "EC2Client", instance_type: str) -> tuple[int, int]:
+    """(vCPUs, memory in MiB) of an instance type."""
+    with translated(f"look up the instance type {instance_type}"):
+        found = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
+    return found[0]["VCpuInfo"]["DefaultVCpus"], found[0]["MemoryInfo"]["SizeInMiB"]
+
+
+def ensure_nodes(
+    ec2: "EC2Client", spec: ClusterSpec, *, role: Role, image: str, group: str, keys: KeyRing
+) -> list[str]:
+    """Launch what the cluster lacks of this role and give the ids; what is there already is adopted.
+
+    A retry sends the same client token and so gets the same instances. The token changes with the generation, since
+    EC2 answers a token whose instances are dead with the dead instances.
+
+    Raises CapacityError, RefusedError or ClusterError.
+    """
+    known = [node for node in find_nodes(ec2, spec.name) if node.role == role]
+    live = [node for node in known if node.state in LIVE]
+    wanted, least = (1, 1) if role == "master" else (spec.workers, spec.required_workers)
+    missing = wanted - len(live)
+    if missing <= 0:
+        return []
+    for generation in range(len(known), len(known) + _MAX_GENERATIONS):
+        request = _run_request(spec, role=role, image=image, group=group, keys=keys)
+        request |= {
+            "MinCount": max(1, least - len(live)),
+            "MaxCount": missing,
+            "ClientToken": client_token(spec, role=role, generation=generation),
+        }
+        if launched := _run(ec2, request, doing=f"launch {missing} {role}(s) of {spec.name}"):
+            return launched
+    raise ClusterError(
+        f"could not launch the {role} of {spec.name}: {_MAX_GENERATIONS} client tokens in a row belong to instances "
+        "that are gone already; choose another cluster name"
+    )
+
+
+def client_token(spec: ClusterSpec, *, role: Role, generation: int) -> str:
+    """The idempotency token of a RunInstances call (64 ASCII characters at most)."""
+    parts = (spec.name, spec.key_run, role, spec.subnet or "", str(generation))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _run(ec2: "EC2Client", request: dict[str, Any], *, doing: str) -> list[str]:
+    """The instances that the call left behind; none when its token was used up by instances that are dead."""
+    with translated(doing):
+        try:
+            instances = ec2.run_instances(**request)["Instances"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "IdempotentParameterMismatch":
+                raise
+            # Somebody launched with this token and other settings. If those instances live, they are adopted.
+            by_token: list[Any] = [{"Name": "client-token", "Values": [request["ClientToken"]]}]
+            return [key for key, state in _states(ec2, by_token).items() if state not in GONE]
+        ids = [instance["InstanceId"] for instance in instances]
+        # A replayed answer may be older than the truth, and a fresh instance may not be listed yet: who is not listed
+        # counts by the answer, or a slow listing would launch everything twice.
+        now = _states(ec2, [{"Name": "instance-id", "Values": ids}])
+        states = {instance["InstanceId"]: instance["State"]["Name"] for instance in instances} | now
+        return [] if all(state in GONE for state in states.values()) else ids
+
+
+def _states(ec2: "EC2Client", filters: list[Any]) -> dict[str, str]:
+    reservations = ec2.describe_instances(Filters=filters)["Reservations"]
+    return {item["InstanceId"]: item["State"]["Name"] for group in reservations for item in group["Instances"]}
+
+
+def _run_request(spec: ClusterSpec, *, role: Role, image: str, group: str, keys: KeyRing) -> dict[str, Any]:
+    interface: dict[str, Any] = {"DeviceIndex": 0, "Groups": [group], "DeleteOnTermination": True}
+    if spec.subnet:
+        interface["SubnetId"] = spec.subnet
+    return {
+        "ImageId": image,
+        "InstanceType": spec.instance_type,
+        "UserData": user_data.render(role=role, keys=keys, expires_at=spec.expires_at),
+        "NetworkInterfaces": [interface],
+        "BlockDeviceMappings": [
+            {
+                "DeviceName": "/dev/xvda",
+                "Ebs": {
+                    "VolumeSize": spec.volume_gb,
+                    "VolumeType": "gp3",
+                    "Encrypted": True,
+                    "DeleteOnTermination": True,
+                },
+            }
+        ],
+        "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "TagSpecifications": tags.specifications(spec, role=role),
+    }
+
+
+def latest_image(ssm: Any) -> str:
+    """The id of the current Amazon Linux image, from AWS's public parameter; `ssm` is a boto3 SSM client."""
+    with translated("look up the current Amazon Linux image"):
+        return str(ssm.get_parameter(Name=AMAZON_LINUX)["Parameter"]["Value"])
+
+
+def await_state(
+    ec2: "EC2Client",
+    name: str,
+    *,
+    done: Callable[[list[Node]], bool],
+    timeout: float,
+    what: str,
+) -> list[Node]:
+    """Poll the cluster's nodes until `done` says yes; ClusterError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    pause = 0.2
+    while True:
+        nodes = find_nodes(ec2, name)
+        if done(nodes):
+            return nodes
+        if time.monotonic() > deadline:
+            states = ", ".join(f"{node.instance_id} {node.state}" for node in nodes) or "no instance"
+            raise ClusterError(f"waited {timeout:.0f} s for {what} of {name}; now: {states}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)

@@ -1,0 +1,107 @@
+"""The cluster's security group: its own nodes among themselves, SSH from the operator, nothing else."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from nightreel.cluster import tags
+from nightreel.cluster.ec2 import translated
+from nightreel.cluster.errors import ClusterError
+from nightreel.cluster.spec import ClusterSpec
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.client import EC2Client
+    from mypy_boto3_ec2.type_defs import VpcTypeDef
+
+
+def ensure_group(ec2: "EC2Client", spec: ClusterSpec) -> str:
+    """The id of the cluster's security group, made or found; SSH is open to the operator's network alone."""
+    vpc = _vpc(ec2, spec)
+    cidr = spec.operator_cidr or vpc["CidrBlock"]
+    with translated(f"make the security group of {spec.name}"):
+        group = _create_or_find(ec2, spec, vpc_id=vpc["VpcId"])
+        permissions: list[Any] = [
+            {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]},
+            {
+                "IpProtocol": "tcp",
+                "FromPort": spec.ssh_port,
+                "ToPort": spec.ssh_port,
+                "IpRanges": [{"CidrIp": cidr}],
+            },
+        ]
+        for permission in permissions:
+            try:
+                ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
+                    raise
+    return group
+
+
+def _create_or_find(ec2: "EC2Client", spec: ClusterSpec, *, vpc_id: str) -> str:
+    try:
+        return ec2.create_security_group(
+            GroupName=f"nightreel-{spec.name}",
+            Description=f"Nightreel cluster {spec.name}",
+            VpcId=vpc_id,
+            TagSpecifications=[{"ResourceType": "security-group", "Tags": tags.as_list(tags.of_cluster(spec))}],
+        )["GroupId"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidGroup.Duplicate":
+            raise
+    found = find_groups(ec2, spec.name)
+    if not found:
+        raise ClusterError(
+            f"a security group named nightreel-{spec.name} is there but does not carry our tag: it is not ours "
+            "to use; rename it or choose another cluster name"
+        )
+    return found[0]
+
+
+def _vpc(ec2: "EC2Client", spec: ClusterSpec) -> "VpcTypeDef":
+    with translated("look up the network"):
+        if spec.subnet:
+            vpc_id = ec2.describe_subnets(SubnetIds=[spec.subnet])["Subnets"][0]["VpcId"]
+            return ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]
+        found = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    if not found:
+        raise ClusterError("this region has no default VPC: name a subnet to launch in")
+    return found[0]
+
+
+def find_groups(ec2: "EC2Client", name: str) -> list[str]:
+    """Ids of the security groups that carry the cluster's tag."""
+    with translated(f"look for the security groups of {name}"):
+        answer = ec2.describe_security_groups(Filters=tags.filters(name))
+    return [group["GroupId"] for group in answer["SecurityGroups"]]
+
+
+def delete_groups(ec2: "EC2Client", name: str, *, timeout: float) -> int:
+    """Delete the cluster's security groups and say how many there were.
+
+    EC2 keeps a group in use for a while after its last instance ended, so DependencyViolation is retried for
+    `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    found = find_groups(ec2, name)
+    for group in found:
+        pause = 0.2
+        while not _deleted(ec2, group, name=name, last_try=time.monotonic() > deadline):
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+    return len(found)
+
+
+def _deleted(ec2: "EC2Client", group: str, *, name: str, last_try: bool) -> bool:
+    with translated(f"delete the security group {group} of {name}"):
+        try:
+            ec2.delete_security_group(GroupId=group)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "InvalidGroup.NotFound":
+                return True
+            if code != "DependencyViolation" or last_try:
+                raise
+            return False
+    return True

@@ -1,0 +1,247 @@
+"""SSH to the nodes: a host is trusted by the key that we gave it, or not at all."""
+
+import io
+import shlex
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+
+import paramiko
+
+from nightreel.cluster.ec2 import Node
+from nightreel.cluster.errors import ClusterError, HostKeyError
+from nightreel.cluster.keys import KeyRing
+
+CONNECT_TIMEOUT = 10.0
+_MAX_PARALLEL = 32
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a remote command gave: its exit code, and its standard output and error as they came."""
+
+    exit_code: int
+    output: str
+
+
+class Connection:
+    """A connection to one node. Use it as a context manager."""
+
+    def __init__(self, client: paramiko.SSHClient, *, host: str) -> None:
+        self._client = client
+        self.host = host
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def run(self, script: str, *, timeout: float = 60.0, check: bool = True) -> Result:
+        """Run a shell script on the node and wait for it.
+
+        `timeout` bounds the silence between two pieces of output, in seconds. Raises ClusterError when the script does
+        not end in time, or ends with another code than 0 while `check` is on.
+        """
+        try:
+            channel = self._transport().open_session(timeout=CONNECT_TIMEOUT)
+            channel.settimeout(timeout)
+            # One stream: two would have to be read side by side, or a full one blocks the command.
+            channel.set_combine_stderr(True)
+            channel.exec_command(script)
+            channel.shutdown_write()
+            output = b"".join(iter(lambda: channel.recv(65536), b"")).decode(errors="replace")
+            result = Result(channel.recv_exit_status(), output)
+        except (TimeoutError, OSError, EOFError, paramiko.SSHException) as error:
+            raise ClusterError(f"{self.host}: lost while running {_first_line(script)!r}: {error!r}") from error
+        if check and result.exit_code != 0:
+            raise ClusterError(
+                f"{self.host}: {_first_line(script)!r} ended with exit code {result.exit_code}:\n{_tail(output)}"
+            )
+        return result
+
+    def upload(self, source: Path | bytes, target: PurePosixPath) -> None:
+        """Copy a file, or bytes, to the node under its final name only when it is whole.
+
+        `target` is absolute or relative to the login's home; its folder must exist.
+        """
+        part = f"{target}.part"
+        with self._translated(f"uploading {target}"), self._client.open_sftp() as sftp:
+            if isinstance(source, bytes):
+                sftp.putfo(io.BytesIO(source), part)
+            else:
+                sftp.put(str(source), part)
+            sftp.posix_rename(part, str(target))
+
+    def download(self, source: PurePosixPath, target: Path) -> None:
+        """Copy a file of the node to `target`, under that name only when it is whole; the folder is made."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        with self._translated(f"fetching {source}"), self._client.open_sftp() as sftp:
+            sftp.get(str(source), str(part))
+        part.replace(target)
+
+    def read_from(self, source: PurePosixPath, offset: int, *, limit: int = 1 << 20) -> bytes:
+        """At most `limit` bytes of a file from `offset`; nothing while there is no such file."""
+        with self._translated(f"reading {source}"), self._client.open_sftp() as sftp:
+            try:
+                with sftp.open(str(source), "rb") as file:
+                    file.seek(offset)
+                    return file.read(limit)
+            except FileNotFoundError:
+                return b""
+
+    def _transport(self) -> paramiko.Transport:
+        transport = self._client.get_transport()
+        if transport is None or not transport.is_active():
+            raise ClusterError(f"{self.host}: the connection is closed")
+        return transport
+
+    def _translated(self, doing: str) -> "_Translated":
+        return _Translated(f"{self.host}: failed while {doing}")
+
+
+class _Translated:
+    """Turns what goes wrong in a transfer into a ClusterError that says where."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError | EOFError | paramiko.SSHException):
+            raise ClusterError(f"{self._prefix}: {error}") from error
+
+
+type Connect = Callable[[Node], Connection]
+"""How a node is reached. The command line and Airflow each bring their own."""
+
+
+def load_key(private: str) -> paramiko.PKey:
+    """An Ed25519 private key in OpenSSH's form, as paramiko wants it."""
+    return paramiko.Ed25519Key.from_private_key(io.StringIO(private))
+
+
+def load_host_key(public: str) -> paramiko.PKey:
+    """A public key in OpenSSH's one-line form, as paramiko wants it."""
+    return paramiko.Ed25519Key(data=b64decode(public.split()[1]))
+
+
+def open_client(
+    *,
+    host: str,
+    port: int,
+    user: str,
+    client_key: paramiko.PKey,
+    host_key: paramiko.PKey,
+    proxy: Any = None,
+) -> paramiko.SSHClient:
+    """Connect to a host that must present `host_key`.
+
+    Nothing else is trusted: no known_hosts file, no agent, no key of the user's. Raises HostKeyError when another key
+    is presented, else what paramiko and the socket raise.
+    """
+    client = paramiko.SSHClient()
+    name = host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
+    client.get_host_keys().add(name, host_key.get_name(), host_key)
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        client.connect(
+            host,
+            port=port,
+            username=user,
+            pkey=client_key,
+            sock=proxy,
+            timeout=CONNECT_TIMEOUT,
+            banner_timeout=CONNECT_TIMEOUT,
+            auth_timeout=CONNECT_TIMEOUT,
+            channel_timeout=CONNECT_TIMEOUT,
+            look_for_keys=False,
+            allow_agent=False,
+        )
+    except paramiko.BadHostKeyException as error:
+        client.close()
+        raise HostKeyError(
+            f"{host} presents another host key than the one it was given at launch "
+            f"(expected {host_key.fingerprint}, got {error.key.fingerprint}): another machine may be answering in its "
+            "place, so nothing was sent to it. Destroy the cluster and launch it again."
+        ) from error
+    except BaseException:
+        client.close()
+        raise
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(15)
+    return client
+
+
+def pinned_connector(keys: KeyRing, *, user: str, port: int) -> Connect:
+    """Connections of the command line: keys derived from the master secret."""
+    client_key = load_key(keys.client().private)
+
+    def connect(node: Node) -> Connection:
+        host_key = load_host_key(keys.host(node.role).public)
+        client = open_client(host=node.address, port=port, user=user, client_key=client_key, host_key=host_key)
+        return Connection(client, host=node.address)
+
+    return connect
+
+
+def await_connection(connect: Connect, node: Node, *, timeout: float) -> Connection:
+    """Connect to a node that may still be booting, trying for `timeout` seconds.
+
+    Raises HostKeyError at once, ClusterError when the time is over.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return connect(node)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{node.instance_id} ({node.address}) did not let us in by SSH within {timeout:.0f} s: {error}. "
+                    "Check that the security group admits your network and that the image's login user is right."
+                ) from error
+        time.sleep(0.3)
+
+
+def on_all[T](nodes: Iterable[Node], action: Callable[[Node], T]) -> list[T]:
+    """Do `action` on all nodes at the same time; the results in the order of the nodes.
+
+    All are waited for. The first failure, in that order, is raised; the others' texts stand in its notes.
+    """
+    with ThreadPoolExecutor(max_workers=_MAX_PARALLEL, thread_name_prefix="node") as pool:
+        futures = [pool.submit(action, node) for node in nodes]
+    failures = [error for future in futures if (error := future.exception()) is not None]
+    if failures:
+        for other in failures[1:]:
+            failures[0].add_note(f"also: {other}")
+        raise failures[0]
+    return [future.result() for future in futures]
+
+
+def quote(path: PurePosixPath | str) -> str:
+    """A path or word for a remote shell; `~/` at its start means the login's home."""
+    text = str(path)
+    if text.startswith("~/"):
+        return f'"$HOME"/{shlex.quote(text[2:])}'
+    return shlex.quote(text)
+
+
+def _first_line(script: str) -> str:
+    return script.strip().splitlines()[0][:120]
+
+
+def _tail(output: str, *, lines: int = 20) -> str:
+    return "\n".join(output.strip().splitlines()[-lines:])
