@@ -1,0 +1,92 @@
+"""Send a bundle to the site and make it the one that is served."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from nightreel.bundle.reader import sha256_of, validate_bundle
+
+CONTENT_TYPE = "application/vnd.apache.arrow.file"
+TIMEOUT = httpx.Timeout(120, connect=10)
+
+
+class PublishError(RuntimeError):
+    """The site did not take or activate the bundle; the sentence says what it answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """What the site serves now, what it served before, and whether the upload was new to it."""
+
+    sha256: str
+    run_id: str
+    movies: int
+    previous: str | None
+    uploaded: bool
+
+
+def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publication:
+    """Upload a bundle under its digest, then activate it; repeating it is harmless.
+
+    BundleError when the file is no valid bundle (nothing is sent), PublishError when the site says no.
+    """
+    source = Path(path)
+    validate_bundle(source)
+    digest = sha256_of(source)
+    with httpx.Client(
+        base_url=server.rstrip("/"), headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT
+    ) as site:
+        stored = _upload(site, source, digest)
+        active = _answer(site, "POST", f"/api/bundles/{digest}/activate")
+    return Publication(
+        sha256=digest,
+        run_id=str(stored.json().get("run_id", "")),
+        movies=int(stored.json().get("movies", 0)),
+        previous=active.json().get("previous"),
+        uploaded=stored.status_code == httpx.codes.CREATED,
+    )
+
+
+def _upload(site: httpx.Client, source: Path, digest: str) -> httpx.Response:
+    headers = {
+        "Content-Type": CONTENT_TYPE,
+        "Content-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:",
+    }
+    with source.open("rb") as body:  # streamed, with the length that httpx reads off the file
+        return _answer(site, "PUT", f"/api/bundles/{digest}", content=body, headers=headers)
+
+
+def _answer(site: httpx.Client, method: str, url: str, **request: Any) -> httpx.Response:
+    """Return a good JSON answer; PublishError otherwise."""
+    try:
+        response = site.request(method, url, **request)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise PublishError(f"{site.base_url} did not answer {method} {url}: {error or type(error).__name__}") from error
+    if not response.is_success:
+        raise PublishError(f"{site.base_url} refused {method} {url} with {response.status_code}: {_detail(response)}")
+    if not isinstance(_json(response), dict):
+        raise PublishError(
+            f"{site.base_url} answered {method} {url} with something other than JSON: is it Nightreel's?"
+        )
+    return response
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _detail(response: httpx.Response) -> str:
+    """Return the sentence of an RFC 9457 problem, or the start of whatever else came."""
+    problem = _json(response)
+    if isinstance(problem, dict):
+        return str(problem.get("detail") or problem.get("title") or problem)
+    return response.text[:200].strip() or response.reason_phrase

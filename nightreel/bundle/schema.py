@@ -1,0 +1,89 @@
+"""What a bundle holds: the Arrow schema of its rows and the metadata beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+import pyarrow as pa
+
+from nightreel.bundle.errors import BundleError
+from nightreel.bundle.taste_path import TastePath
+
+__all__ = ["METADATA_KEY", "SCHEMA_VERSION", "BundleError", "BundleMetadata", "bundle_schema"]
+
+SCHEMA_VERSION = 1
+READABLE_VERSIONS = (SCHEMA_VERSION,)
+"""A reader accepts its own version and the one before it; there is none before the first."""
+
+METADATA_KEY = b"nightreel"
+VERSION_KEY = b"nightreel.schema_version"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleMetadata:
+    """Where a bundle comes from and how good it is.
+
+    `dataset` has name, fingerprint, licence and the counts of ratings, users and movies; `evaluation` has one
+    mapping per model, ours and each baseline; `taste` is a stored `TastePath`; `created` is ISO 8601 in UTC.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    created: str
+    dataset: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    versions: Mapping[str, str]
+    evaluation: Sequence[Mapping[str, Any]]
+    taste: Mapping[str, Any]
+    code_revision: str
+
+    @property
+    def taste_path(self) -> TastePath:
+        """The slider's path; BundleError when the stored form is wrong."""
+        return TastePath.from_mapping(self.taste)
+
+    def to_schema_metadata(self) -> dict[bytes, bytes]:
+        """Return the Arrow schema's metadata: the version by itself, for any reader to find, and all as JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return {VERSION_KEY: str(self.schema_version).encode(), METADATA_KEY: text.encode()}
+
+    @classmethod
+    def from_schema_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> Self:
+        """Read the Arrow schema's metadata; BundleError for no bundle or one of an unknown version."""
+        found = dict(metadata or {})
+        if VERSION_KEY not in found:
+            raise BundleError("this Arrow file is no bundle: it has no nightreel.schema_version")
+        version = found[VERSION_KEY].decode(errors="replace")
+        if version not in {str(known) for known in READABLE_VERSIONS}:
+            known = ", ".join(map(str, READABLE_VERSIONS))
+            raise BundleError(f"the bundle has schema version {version}; this Nightreel reads {known}: update it")
+        try:
+            content = json.loads(found[METADATA_KEY])
+            metadata_fields = {field.name: content[field.name] for field in fields(cls)}
+        except (KeyError, ValueError, TypeError) as error:
+            raise BundleError(f"the bundle's metadata cannot be read: {error!r}") from error
+        return cls(**metadata_fields)
+
+
+def bundle_schema(*, factors: int, neighbours: int) -> pa.Schema:
+    """Return the schema of the rows for f factors and k neighbours (one row per movie, in index order)."""
+    return pa.schema(
+        [
+            pa.field("movie_id", pa.int64(), nullable=False),
+            pa.field("title", pa.string(), nullable=False),
+            pa.field("year", pa.int16()),
+            pa.field("genres", pa.list_(pa.string()), nullable=False),
+            pa.field("imdb_id", pa.string()),
+            pa.field("tmdb_id", pa.string()),
+            pa.field("rating_count", pa.int32(), nullable=False),
+            pa.field("mean_rating", pa.float32(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), factors), nullable=False),
+            pa.field("prior", pa.float32(), nullable=False),
+            pa.field("residual", pa.float32(), nullable=False),
+            pa.field("neighbour_ids", pa.list_(pa.int32(), neighbours), nullable=False),
+            pa.field("neighbour_scores", pa.list_(pa.float32(), neighbours), nullable=False),
+        ]
+    )

@@ -1,0 +1,151 @@
+"""Given one to five movies that a visitor rated, what else they would like, and why.
+
+A visitor's taste is Gaussian around the population's: the prior of movie i is pᵢ, the covariance of predicted
+preferences K = E Eᵀ. Ratings of the seeds q condition it (Rasmussen & Williams 2006, eq. 2.19):
+
+    α = (K[q,q] + s² I + D_q)⁻¹ (t − p[q]),   liftᵢ = K[i,q]·α,   scoreᵢ = (β pᵢ + liftᵢ) / (Kᵢᵢ + c)^η
+
+The slider moves β, η and s² along the bundle's path.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from nightreel.bundle.reader import Bundle
+from nightreel.bundle.taste_path import TastePath
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+TASTES = {"familiar": 0.0, "balanced": 0.5, "adventurous": 1.0}
+DEFAULT_TASTE = 0.5
+LOWEST_RATING, HIGHEST_RATING = 0.5, 5.0
+
+
+def parse_taste(text: str) -> float:
+    """Return the slider position for a name or a number in [0, 1]; ValueError otherwise."""
+    if text in TASTES:
+        return TASTES[text]
+    try:
+        taste = float(text)
+    except ValueError:
+        taste = math.nan
+    if not 0 <= taste <= 1:
+        raise ValueError(f"taste {text!r} is neither one of {', '.join(TASTES)} nor a number between 0 and 1")
+    return taste
+
+
+def rating_pull(ratings: Sequence[float]) -> Float64:
+    """Return c(r) for ratings in stars: 1 for five, 0 for three, −1 for one, linear between."""
+    values = np.asarray(ratings, dtype=np.float64)
+    if not ((values >= LOWEST_RATING) & (values <= HIGHEST_RATING)).all():
+        raise ValueError(f"ratings must lie between {LOWEST_RATING} and {HIGHEST_RATING} stars, not {list(ratings)}")
+    return (values - 3) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """The parts that a movie's score is the sum of, before the division by its own variance.
+
+    `prior` is "popular with everybody"; `seeds` has one share per seed in order, negative for "in spite of".
+    """
+
+    prior: float
+    seeds: tuple[float, ...]
+
+
+class Scores:
+    """Every movie's score for one visitor, and the reason behind each."""
+
+    def __init__(
+        self,
+        *,
+        values: Float32,
+        seeds: Sequence[int],
+        prior_shares: Float32,
+        embedding: Float32,
+        weights: Float64,
+    ) -> None:
+        self.values = values
+        self._seeds = list(seeds)
+        self._prior_shares = prior_shares
+        self._embedding = embedding
+        self._weights = weights
+
+    def top(self, count: int) -> list[int]:
+        """Return the rows of the best movies, best first, seeds left out, ties in row order."""
+        values = self.values.copy()
+        values[self._seeds] = -np.inf
+        count = max(0, min(count, len(values) - len(self._seeds)))
+        if count == 0:
+            return []
+        # Everything as good as the last place competes, so that ties there go by row too.
+        candidates = np.flatnonzero(values >= np.partition(values, -count)[-count])
+        order = np.lexsort((candidates, -values[candidates]))
+        best: list[int] = candidates[order][:count].tolist()
+        return best
+
+    def reason(self, row: int) -> Reason:
+        """Return the shares of one row: the prior's β pᵢ and K[i,q]·α per seed."""
+        covariance = self._embedding[self._seeds].astype(np.float64) @ self._embedding[row].astype(np.float64)
+        return Reason(prior=float(self._prior_shares[row]), seeds=tuple((covariance * self._weights).tolist()))
+
+
+class TasteModel:
+    """The bundle's model, ready to answer (arrays are shared with the mapped file, not copied)."""
+
+    def __init__(self, *, embedding: Float32, prior: Float32, residual: Float32, path: TastePath) -> None:
+        self.embedding = embedding
+        self.prior = prior
+        self.residual = residual
+        self.path = path
+        self.variance: Float32 = np.einsum("if,if->i", embedding, embedding)
+        smallest = float(np.finfo(np.float32).tiny)  # a model without any variance must not divide by nothing
+        self.offset = max(path.offset * float(np.median(self.variance)), smallest)
+        self._log_scale: Float32 = np.log(self.variance + np.float32(self.offset))
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        """Take the model out of an opened bundle."""
+        return cls(
+            embedding=bundle.embedding,
+            prior=bundle.prior,
+            residual=bundle.residual,
+            path=bundle.metadata.taste_path,
+        )
+
+    def score(self, *, seeds: Sequence[int], ratings: Sequence[float], taste: float) -> Scores:
+        """Score all movies for a visitor who rated the rows `seeds` (each once) with `ratings` (1–5 stars).
+
+        Without seeds the answer is the prior's. ValueError for a row named twice, a row or rating out of range,
+        or unequal lengths.
+        """
+        rows = self._checked_rows(seeds, ratings)
+        point = self.path.at(taste)
+        chosen = self.embedding[rows].astype(np.float64)
+        noise = np.diag(point.noise + self.residual[rows].astype(np.float64))
+        # A prior above 1, possible for a factor model, leaves no way up: a like then says nothing new.
+        evidence = rating_pull(ratings) * np.maximum(1 - self.prior[rows].astype(np.float64), 0)
+        weights: Float64 = np.linalg.solve(chosen @ chosen.T + noise, evidence)
+        prior_shares: Float32 = np.float32(point.beta) * self.prior
+        values = prior_shares + self.embedding @ (weights @ chosen).astype(np.float32)
+        if point.eta:
+            values *= np.exp(np.float32(-point.eta) * self._log_scale)
+        return Scores(values=values, seeds=seeds, prior_shares=prior_shares, embedding=self.embedding, weights=weights)
+
+    def _checked_rows(self, seeds: Sequence[int], ratings: Sequence[float]) -> npt.NDArray[np.intp]:
+        rows = np.asarray(seeds, dtype=np.intp)
+        if len(rows) != len(ratings):
+            raise ValueError(f"{len(rows)} seed movies need as many ratings, not {len(ratings)}")
+        if len(set(rows.tolist())) != len(rows):
+            raise ValueError(f"a seed movie is named twice in {list(seeds)}")
+        if ((rows < 0) | (rows >= len(self.prior))).any():
+            raise ValueError(f"a seed row lies outside of 0 to {len(self.prior) - 1}: {list(seeds)}")
+        return rows
