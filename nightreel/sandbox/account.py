@@ -1,0 +1,119 @@
+"""moto's EC2 account as the sandbox needs it: its images and network, and what moto leaves out of an instance's life.
+
+Import it after `configure_moto`, which sets switches that moto reads when it is imported.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from ipaddress import IPv4Network
+from typing import Any
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.instances import StateReason
+from moto.ec2.utils import filter_dict_attribute_mapping
+from moto.ssm.models import ssm_backends
+
+from nightreel.sandbox.faults import tags_of
+from nightreel.sandbox.settings import BAKED_IMAGE, PLAIN_IMAGE, REGION
+
+_AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+ROOT_DEVICE = "/dev/xvda"
+DEAD = ("shutting-down", "terminated")
+
+Instance = Any  # moto is not typed
+
+
+class Account:
+    """The one AWS account of the sandbox. Every method is called under the lock of the hosts."""
+
+    def __init__(self, network: IPv4Network) -> None:
+        filter_dict_attribute_mapping["client-token"] = "client_token"
+        _lay_default_network(network)
+        self._backend = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+        self._register(BAKED_IMAGE, "nightreel-sandbox-baked", "Spark and its Python under the login's home")
+        self._register(PLAIN_IMAGE, "nightreel-sandbox-plain", "Without Spark")
+        ssm_backends[DEFAULT_ACCOUNT_ID][REGION]._parameters[_AMAZON_LINUX][-1].value = BAKED_IMAGE
+
+    def _register(self, image: str, name: str, description: str) -> None:
+        self._backend.amis[image] = Ami(
+            self._backend, image, name=name, description=description, owner_alias="amazon", public=True,
+            virtualization_type="hvm", architecture="x86_64", root_device_type="ebs", root_device_name=ROOT_DEVICE,
+            region_name=f"{REGION}a",
+        )  # fmt: skip
+
+    def instances(self) -> Iterator[Instance]:
+        """Every instance of every region, the terminated ones too."""
+        for backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].values()):
+            for reservation in list(backend.reservations.values()):
+                yield from list(reservation.instances)
+
+    def find(self, instance_id: str) -> Instance | None:
+        """The instance with this id, if there is one."""
+        return next((instance for instance in self.instances() if instance.id == instance_id), None)
+
+    def default_subnet(self, region: str, zone: str | None) -> str | None:
+        """The default subnet of a zone, or of the region's first."""
+        subnets = ec2_backends[DEFAULT_ACCOUNT_ID][region].get_default_subnets()
+        chosen = subnets.get(zone) if zone else next(iter(subnets.values()), None)
+        return chosen.id if chosen else None
+
+    def public_key(self, instance: Instance) -> str | None:
+        """The public part of the instance's key pair, in OpenSSH's format."""
+        pair = instance.ec2_backend.key_pairs.get(instance.key_name)
+        if pair is None:
+            return None
+        material = pair.material_public
+        return (material.decode() if isinstance(material, bytes) else str(material)).strip()
+
+    def complete_launch(self, ids: Iterable[str], params: Mapping[str, str]) -> None:
+        """Give new instances' network interfaces the tags they were asked for, no public address, and a known end."""
+        for instance in filter(None, map(self.find, ids)):
+            for interface in instance.nics.values():
+                interface.public_ip_auto_assign, interface.public_ip = False, None
+                interface.delete_on_termination = True
+                interface.add_tags(tags_of(params, "network-interface"))
+
+    def shut_down(self, instance: Instance, *, code: str, message: str, terminate: bool) -> None:
+        """Stop or terminate an instance whose host has gone by itself."""
+        if terminate:
+            instance.terminate()
+        else:
+            instance.stop()
+        instance.state_reason = StateReason(f"{code}: {message}", code)
+        instance._reason = f"{message} ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)"
+
+    def release(self, instance: Instance) -> None:
+        """Delete what goes with a terminated instance; moto deletes the volumes itself."""
+        for interface in instance.nics.values():
+            if interface.id in instance.ec2_backend.enis and interface.delete_on_termination:
+                interface.delete()
+                instance.ec2_backend.get_subnet(interface.subnet.id).del_subnet_ip(interface.private_ip_address)
+            interface.delete_on_termination = False  # or moto would delete it again when terminated again
+
+    def users_of_group(self, group: str) -> list[str]:
+        """What a security group can not be deleted for: interfaces in it, and rules of other groups that name it."""
+        users: list[str] = []
+        for backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].values()):
+            users += [eni.id for eni in backend.enis.values() if group in {g.id for g in eni.group_set}]
+            for other in (g for groups in backend.groups.values() for g in groups.values() if g.id != group):
+                rules = [*other.ingress_rules, *other.egress_rules]
+                if any(rule.source_group.get("GroupId") == group for rule in rules):
+                    users.append(other.id)
+        return users
+
+
+def _lay_default_network(network: IPv4Network) -> None:
+    """Let the region's default VPC lie in `network`, where this machine has addresses, and give no public ones."""
+    original = EC2Backend.create_default_vpc
+
+    def create_default_vpc(backend: Any) -> Any:
+        if backend.region_name != REGION:
+            return original(backend)
+        vpc = backend.create_vpc(cidr_block=str(network), is_default=True)
+        for zone in backend.describe_availability_zones():
+            backend.create_default_subnet(zone.name).map_public_ip_on_launch = False
+        return vpc
+
+    EC2Backend.create_default_vpc = create_default_vpc  # type: ignore[assignment,method-assign]

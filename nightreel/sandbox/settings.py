@@ -1,0 +1,133 @@
+"""Where a sandbox lives: its folder, its addresses, its images, and the record by which others find it."""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network, ip_network
+from pathlib import Path
+
+import psutil
+
+REGION = "us-east-1"
+BAKED_IMAGE = "ami-00000000000000001"
+PLAIN_IMAGE = "ami-00000000000000002"
+DEFAULT_NETWORK = "127.77.0.0/16"
+DEFAULT_PORT = 5000
+DEFAULT_SSH_PORT = 2222
+
+
+class SandboxError(RuntimeError):
+    """The sandbox can not do this; the message says why and what to do."""
+
+
+class AlreadyRunningError(SandboxError):
+    """A sandbox runs in this state directory already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a sandbox is told before it starts. Port 0 means a free one."""
+
+    state: Path
+    network: IPv4Network
+    port: int
+    ssh_port: int
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        state: Path | None = None,
+        network: str | None = None,
+        port: int | None = None,
+        ssh_port: int | None = None,
+    ) -> "Settings":
+        """Fill in what is not given: from NIGHTREEL_SANDBOX_{STATE,NETWORK,PORT,SSH_PORT}, then the defaults.
+
+        Raises SandboxError when a value is of no use.
+        """
+        environment = os.environ
+        home = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        folder = state or Path(environment.get("NIGHTREEL_SANDBOX_STATE") or home / "nightreel" / "sandbox")
+        return cls(
+            state=folder.expanduser().absolute(),
+            network=_network(network or environment.get("NIGHTREEL_SANDBOX_NETWORK") or DEFAULT_NETWORK),
+            port=_port(port, "NIGHTREEL_SANDBOX_PORT", DEFAULT_PORT),
+            ssh_port=_port(ssh_port, "NIGHTREEL_SANDBOX_SSH_PORT", DEFAULT_SSH_PORT),
+        )
+
+    @property
+    def address(self) -> str:
+        """The endpoint's address: the network's third, which EC2 reserves in every subnet."""
+        return str(self.network[2])
+
+
+def _network(text: str) -> IPv4Network:
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise SandboxError(f"{text!r} is not a network: {error}") from error
+    if not isinstance(network, IPv4Network) or not network.is_loopback or network.prefixlen != 16:
+        raise SandboxError(f"the network {text} is of no use; choose a /16 in 127.0.0.0/8, such as {DEFAULT_NETWORK}")
+    if network == ip_network("127.0.0.0/16"):
+        raise SandboxError(f"127.0.0.0/16 is where the machine's own services live; choose {DEFAULT_NETWORK}")
+    return network
+
+
+def _port(given: int | None, variable: str, default: int) -> int:
+    text = os.environ.get(variable)
+    try:
+        port = given if given is not None else int(text or default)
+    except ValueError as error:
+        raise SandboxError(f"{variable} is {text!r}, which is not a port number") from error
+    if not 0 <= port <= 65535:
+        raise SandboxError(f"{port} is not a port number; choose 0 (any free one) to 65535")
+    return port
+
+
+def require_linux() -> None:
+    """SandboxError where the machine can not give every instance a loopback address."""
+    if sys.platform != "linux":
+        raise SandboxError(
+            "the sandbox needs Linux, where all of 127.0.0.0/8 answers and processes have namespaces; this system "
+            f"({sys.platform}) has 127.0.0.1 alone. Run it in a Linux container or virtual machine."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A running sandbox as it describes itself in its state directory."""
+
+    pid: int
+    started: float
+    """The process's start time by the kernel, so that a recycled process id is not taken for the sandbox."""
+    endpoint: str
+    network: str
+    ssh_port: int
+    isolation: str
+
+    @classmethod
+    def read(cls, state: Path) -> "Record | None":
+        """The record of the sandbox that runs in this directory; None when none does."""
+        try:
+            record = cls(**json.loads(_record_file(state).read_text()))
+            alive = psutil.Process(record.pid).create_time() == record.started
+        except (OSError, ValueError, TypeError, psutil.NoSuchProcess):
+            return None
+        return record if alive else None
+
+    def write(self, state: Path) -> None:
+        """Put the record where others find it, at once and whole."""
+        partial = _record_file(state).with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(self), indent=2))
+        partial.replace(_record_file(state))
+
+    @staticmethod
+    def remove(state: Path) -> None:
+        """Take the record away."""
+        _record_file(state).unlink(missing_ok=True)
+
+
+def _record_file(state: Path) -> Path:
+    return state / "sandbox.json"
