@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from nightreel.bundle.reader import sha256_of, validate_bundle
+from nightreel.bundle.schema import BundleError, BundleMetadata
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
 TIMEOUT = httpx.Timeout(120, connect=10)
@@ -53,6 +54,19 @@ def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publica
     )
 
 
+def fetch_published(*, server: str) -> BundleMetadata | None:
+    """The metadata of the bundle that the site serves, None while it serves none; PublishError otherwise."""
+    with httpx.Client(base_url=server.rstrip("/"), timeout=TIMEOUT) as site:
+        answer = _ask(site, "GET", "/api/model")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        content = _checked(answer).json().get("metadata")
+    try:
+        return BundleMetadata.from_mapping(content)
+    except BundleError as error:
+        raise PublishError(f"{server} serves a model whose metadata we can not read: {error}") from error
+
+
 def _upload(site: httpx.Client, source: Path, digest: str) -> httpx.Response:
     headers = {
         "Content-Type": CONTENT_TYPE,
@@ -64,16 +78,23 @@ def _upload(site: httpx.Client, source: Path, digest: str) -> httpx.Response:
 
 def _answer(site: httpx.Client, method: str, url: str, **request: Any) -> httpx.Response:
     """Return a good JSON answer; PublishError otherwise."""
+    return _checked(_ask(site, method, url, **request))
+
+
+def _ask(site: httpx.Client, method: str, url: str, **request: Any) -> httpx.Response:
+    """Return whatever the site answers; PublishError when it does not."""
     try:
-        response = site.request(method, url, **request)
+        return site.request(method, url, **request)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise PublishError(f"{site.base_url} did not answer {method} {url}: {error or type(error).__name__}") from error
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    asked = f"{response.request.method} {response.request.url}"
     if not response.is_success:
-        raise PublishError(f"{site.base_url} refused {method} {url} with {response.status_code}: {_detail(response)}")
+        raise PublishError(f"the site refused {asked} with {response.status_code}: {_detail(response)}")
     if not isinstance(_json(response), dict):
-        raise PublishError(
-            f"{site.base_url} answered {method} {url} with something other than JSON: is it Nightreel's?"
-        )
+        raise PublishError(f"{asked} was answered with something other than JSON: is it Nightreel's site?")
     return response
 
 

@@ -62,10 +62,17 @@ class BundleMetadata:
             raise BundleError(f"the bundle has schema version {version}; this Nightreel reads {known}: update it")
         try:
             content = json.loads(found[METADATA_KEY])
-            metadata_fields = {field.name: content[field.name] for field in fields(cls)}
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError) as error:
             raise BundleError(f"the bundle's metadata cannot be read: {error!r}") from error
-        return cls(**metadata_fields)
+        return cls.from_mapping(content)
+
+    @classmethod
+    def from_mapping(cls, content: Any) -> Self:
+        """Read the metadata's JSON form; BundleError when a part is missing."""
+        try:
+            return cls(**{field.name: content[field.name] for field in fields(cls)})
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"the bundle's metadata cannot be read: {error!r}") from error
 
 
 def bundle_schema(*, factors: int, neighbours: int) -> pa.Schema:

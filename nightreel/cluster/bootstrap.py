@@ -14,7 +14,7 @@ ROOT = PurePosixPath("nightreel")
 SPARK_VERSION = "4.3.0"
 """The Spark of requirements/spark.txt."""
 PAYLOAD = ROOT / "payload"
-_FOLDERS = ("conf", "logs", "work", "local", "jobs", "payload", "wheels")
+_FOLDERS = ("conf", "logs", "work", "local", "jobs", "payload", "result", "wheels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,13 @@ class Payload:
         """Files under their own names, and folders with the files in them."""
         found: dict[str, Path] = {}
         for source in sources:
-            if source.is_dir():
-                found |= {f"{source.name}/{path.name}": path for path in sorted(source.iterdir()) if path.is_file()}
-            elif source.is_file():
-                found[source.name] = source
-            else:
-                raise FileNotFoundError(f"{source} is neither a file nor a folder: nothing to ship to the nodes")
+            found |= cls.below(source.name, source) if source.is_dir() else {source.name: source}
         return cls(found)
+
+    @staticmethod
+    def below(name: str, folder: Path, *, pattern: str = "*") -> dict[str, Path]:
+        """The files of a local folder that match `pattern`, to be shipped below `name`."""
+        return {f"{name}/{path.name}": path for path in sorted(folder.glob(pattern)) if path.is_file()}
 
 
 def prepare(connection: Connection, *, runtime: Runtime, payload: Payload) -> None:

@@ -107,6 +107,11 @@ def read_log(connection: Connection, name: str, offset: int) -> bytes:
     return connection.read_from(folder(name) / "log", offset)
 
 
+def log_end(connection: Connection, name: str, *, lines: int = 40) -> str:
+    """The last lines of the job's log."""
+    return connection.run(f"tail -n {lines} {folder(name)}/log", check=False).output
+
+
 def require_success(state: JobStatus, name: str, log: str) -> None:
     """Raise JobLostError or JobError, with the end of the log, for a job that did not succeed."""
     end = "\n".join(log.strip().splitlines()[-20:])

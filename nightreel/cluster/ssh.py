@@ -42,6 +42,10 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; what runs detached on the node goes on."""
         self._client.close()
 
     def run(self, script: str, *, timeout: float = 60.0, check: bool = True) -> Result:

@@ -1,0 +1,108 @@
+"""How the operators reach AWS, the nodes and the site: by Airflow's own connections."""
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import paramiko
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.amazon.aws.hooks.ec2 import EC2Hook
+from airflow.providers.ssh.hooks.ssh import SSHHook
+from airflow.sdk import BaseHook, Variable
+
+from nightreel.cluster.ec2 import Node, latest_image
+from nightreel.cluster.keys import KeyRing
+from nightreel.cluster.ssh import Connect, Connection, load_host_key, load_key, open_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.client import EC2Client
+
+SECRET_VARIABLE = "nightreel_master_secret"  # noqa: S105 (the name of a variable)
+
+logging.getLogger("paramiko").setLevel(logging.WARNING)
+
+
+class PinnedSSHHook(SSHHook):
+    """The SSH provider's hook for one node of ours: login, port, proxy and key of the connection count.
+
+    The provider's own `get_conn` also believes the known_hosts files of the worker; this one believes nothing but the
+    host key that the node was given at launch.
+    """
+
+    def __init__(self, *, ssh_conn_id: str, node: Node, keys: KeyRing) -> None:
+        super().__init__(ssh_conn_id=ssh_conn_id, remote_host=node.address)
+        self.client_key = self._key_of_connection() or load_key(keys.client().private)
+        self.expected_host_key = load_host_key(keys.host(node.role).public)
+
+    def _key_of_connection(self) -> paramiko.PKey | None:
+        if self.key_file:
+            return paramiko.PKey.from_path(self.key_file)
+        return self.pkey
+
+    def get_conn(self) -> paramiko.SSHClient:
+        """Connect; HostKeyError when the host presents another key."""
+        return open_client(
+            host=self.remote_host,
+            port=int(self.port or paramiko.config.SSH_PORT),
+            user=str(self.username),
+            client_key=self.client_key,
+            host_key=self.expected_host_key,
+            proxy=self.host_proxy,
+        )
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What it takes to reach a cluster from an Airflow task or trigger."""
+
+    aws_conn_id: str
+    ssh_conn_id: str
+    run: str
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The keys of this run, derived from the Airflow Variable `nightreel_master_secret`."""
+        secret = Variable.get(SECRET_VARIABLE, default=None)
+        if not secret:
+            raise ValueError(f"set the Airflow Variable {SECRET_VARIABLE}: the clusters' keys are derived from it")
+        return KeyRing(str(secret).encode(), self.run)
+
+    def ec2(self) -> "EC2Client":
+        """An EC2 client with the connection's region, endpoint and role."""
+        client: EC2Client = EC2Hook(aws_conn_id=self.aws_conn_id, api_type="client_type").conn
+        return client
+
+    def current_image(self) -> str:
+        """The id of the current Amazon Linux image in the connection's region."""
+        hook = AwsBaseHook(aws_conn_id=self.aws_conn_id, client_type="ssm")
+        return latest_image(hook.conn)
+
+    def ssh_port(self) -> int:
+        """The SSH port of the nodes, from the connection."""
+        return int(BaseHook.get_connection(self.ssh_conn_id).port or paramiko.config.SSH_PORT)
+
+    @property
+    def connect(self) -> Connect:
+        """How a node is reached."""
+
+        def connect(node: Node) -> Connection:
+            hook = PinnedSSHHook(ssh_conn_id=self.ssh_conn_id, node=node, keys=self.keys)
+            return Connection(hook.get_conn(), host=node.address)
+
+        return connect
+
+
+@dataclass(frozen=True)
+class Site:
+    """The site's address and upload token, from an HTTP connection."""
+
+    server: str
+    token: str
+
+    @classmethod
+    def of_connection(cls, conn_id: str) -> "Site":
+        """Host, port and scheme of the connection, and its password as the token."""
+        conn = BaseHook.get_connection(conn_id)
+        port = f":{conn.port}" if conn.port else ""
+        return cls(server=f"{conn.schema or 'https'}://{conn.host}{port}", token=conn.password or "")

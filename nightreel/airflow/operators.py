@@ -1,0 +1,196 @@
+"""The steps of a run on the cluster, each a task that may be retried: thin, each calls one thing below."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+import nightreel
+from nightreel.airflow.hooks import Reach
+from nightreel.airflow.job_trigger import JobTrigger
+from nightreel.airflow.plan import RunPlan
+from nightreel.bundle.reader import sha256_of, validate_bundle
+from nightreel.cluster import jobs, lifecycle
+from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
+from nightreel.cluster.errors import ClusterError, JobError
+from nightreel.cluster.lifecycle import Preparation
+from nightreel.cluster.packaging import zip_package
+from nightreel.cluster.ssh import Connection
+
+JOB = "train_similarity"
+RESULT = ROOT / "result" / "similarity.arrow"
+
+
+class ClusterOperator(BaseOperator):
+    """A step that works with the cluster of the run's plan."""
+
+    template_fields: Sequence[str] = ("plan",)
+    needs_cluster = True
+    """Whether the cluster has to live as long as this step may take."""
+
+    def __init__(
+        self,
+        *,
+        plan: Any,
+        aws_conn_id: str = "nightreel_aws",
+        ssh_conn_id: str = "nightreel_ssh",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.aws_conn_id = aws_conn_id
+        self.ssh_conn_id = ssh_conn_id
+
+    @cached_property
+    def run_plan(self) -> RunPlan:
+        """What `plan` fixed."""
+        return RunPlan.from_json(self.plan)
+
+    @cached_property
+    def reach(self) -> Reach:
+        """How AWS and the nodes are reached."""
+        return Reach(self.aws_conn_id, self.ssh_conn_id, run=self.run_plan.cluster)
+
+
+class LaunchCluster(ClusterOperator):
+    """Launch the machines; those that are there already are adopted."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """What runs now: master's address and number of workers. Raises the cluster's errors."""
+        spec = self.run_plan.spec(ssh_port=self.reach.ssh_port())
+        image = spec.ami or self.reach.current_image()
+        cluster = lifecycle.launch(self.reach.ec2(), spec, image=image, keys=self.reach.keys)
+        return {"master": cluster.master.address, "workers": len(cluster.workers)}
+
+
+class BootstrapSpark(ClusterOperator):
+    """Ship code and ratings to every node and start Spark."""
+
+    def __init__(self, *, job_folder: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job_folder = job_folder
+
+    def execute(self, context: Context) -> str:
+        """The address of the Spark master, once all workers are alive. Raises BootstrapError."""
+        plan = self.run_plan
+        with tempfile.TemporaryDirectory() as scratch:
+            code = zip_package(Path(nightreel.__file__).parent, Path(scratch) / "nightreel.zip")
+            payload = Payload(
+                {
+                    code.name: code,
+                    **Payload.below("ratings", Path(plan.ratings), pattern="*"),
+                    **Payload.below("spark_jobs", Path(self.job_folder), pattern="*.py"),
+                }
+            )
+            cluster = lifecycle.bootstrap_spark(
+                self.reach.ec2(),
+                plan.cluster,
+                connect=self.reach.connect,
+                keys=self.reach.keys,
+                preparation=Preparation(
+                    runtime=Runtime(wheelhouse=Path(plan.wheelhouse) if plan.wheelhouse else None),
+                    payload=payload,
+                    required_workers=plan.workers,
+                ),
+            )
+        return cluster.master.private_ip
+
+
+class TrainSimilarity(ClusterOperator):
+    """Submit the training job, or attach to it, and wait for it without holding a worker."""
+
+    def __init__(self, *, job_timeout: timedelta, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job_timeout = job_timeout
+
+    def execute(self, context: Context) -> None:
+        """Submit and defer. Raises ClusterError when there is no cluster to run on."""
+
+        def submit(connection: Connection) -> bool:
+            return jobs.submit_or_attach(connection, JOB, self._command(), runtime=Runtime())
+
+        fresh = self._on_master(submit)
+        self.log.info("%s the job %s on %s", "started" if fresh else "attached to", JOB, self.run_plan.cluster)
+        self.defer(
+            trigger=JobTrigger(
+                cluster=self.run_plan.cluster,
+                job=JOB,
+                aws_conn_id=self.aws_conn_id,
+                ssh_conn_id=self.ssh_conn_id,
+                deadline=time.time() + self.job_timeout.total_seconds(),
+            ),
+            method_name="resume",
+            # The trigger's own deadline comes first and says more; this one holds if it should hang.
+            timeout=self.job_timeout + timedelta(minutes=2),
+        )
+
+    def resume(self, context: Context, event: dict[str, Any]) -> None:
+        """Check how the job ended. Raises JobError with the end of its log."""
+        if "error" in event:
+            raise JobError(event["error"])
+
+        def outcome(connection: Connection) -> tuple[jobs.JobStatus, str]:
+            return jobs.status(connection, JOB), jobs.log_end(connection, JOB)
+
+        status, log = self._on_master(outcome)
+        jobs.require_success(status, JOB, log)
+        self.log.info("the job ended well; the end of its log:\n%s", log)
+
+    def on_kill(self) -> None:
+        """The task was ended while it was submitting: end the job too."""
+        self._on_master(lambda connection: jobs.kill(connection, JOB))
+
+    def _command(self) -> list[str]:
+        payload = f"~/{PAYLOAD}"
+        return [
+            "--py-files",
+            f"{payload}/nightreel.zip",
+            f"{payload}/spark_jobs/{JOB}.py",
+            "--ratings",
+            f"{payload}/ratings",
+            "--out",
+            f"~/{RESULT}",
+            *self.run_plan.arguments,
+        ]
+
+    def _on_master[T](self, action: Callable[[Connection], T]) -> T:
+        return lifecycle.on_master(self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=action)
+
+
+class FetchBundle(ClusterOperator):
+    """Bring the bundle back and check it."""
+
+    def execute(self, context: Context) -> str:
+        """The bundle's SHA-256. Raises ClusterError for a damaged transfer, BundleError for an invalid bundle."""
+        target = Path(self.run_plan.bundle)
+
+        def fetch(connection: Connection) -> str:
+            connection.download(RESULT, target)
+            return connection.run(f"sha256sum {RESULT}", timeout=300).output.split()[0]
+
+        remote = lifecycle.on_master(self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=fetch)
+        local = sha256_of(target)
+        if local != remote:
+            raise ClusterError(f"the bundle arrived damaged: it is {remote} there and {local} here; try again")
+        bundle = validate_bundle(target)
+        self.log.info("fetched %s: %d movies, %d bytes, sha256 %s", target, len(bundle), target.stat().st_size, local)
+        return local
+
+
+class DestroyCluster(ClusterOperator):
+    """Remove everything of the run's cluster, found by its tag, and prove that nothing is left."""
+
+    needs_cluster = False
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """What is left by kind of resource: zeros. Raises LeakError, ClusterError."""
+        ec2 = self.reach.ec2()
+        done = lifecycle.destroy(ec2, self.run_plan.cluster)
+        left = lifecycle.leftovers(ec2, self.run_plan.cluster)
+        self.log.info("terminated %d instance(s); left: %s", done.instances, left)
+        return left

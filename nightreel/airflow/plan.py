@@ -1,0 +1,129 @@
+"""What one run is going to do, fixed once and deterministic for the run."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from airflow.sdk import BaseOperator, Context, Variable
+
+from nightreel.airflow.params import job_arguments
+from nightreel.cluster.spec import ClusterSpec
+from nightreel.cluster.tags import format_time, parse_time
+
+RATINGS = "nightreel_ratings"
+ARTIFACTS = "nightreel_artifacts"
+_OPTIONAL = {
+    "ami": "nightreel_ami",
+    "subnet": "nightreel_subnet",
+    "operator_cidr": "nightreel_operator_cidr",
+    "wheelhouse": "nightreel_wheelhouse",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """Everything that the tasks of a run need to know; it travels between them as JSON."""
+
+    cluster: str
+    """The cluster's name, which also names the run's job and folder and is what its keys are derived for."""
+    workers: int
+    instance_type: str
+    expires_at: str
+    ratings: str
+    bundle: str
+    arguments: list[str]
+    publish: bool
+    ami: str | None
+    subnet: str | None
+    operator_cidr: str | None
+    wheelhouse: str | None
+
+    @classmethod
+    def from_json(cls, plan: Mapping[str, Any]) -> Self:
+        """The plan that `plan` gave to the tasks behind it."""
+        return cls(**plan)
+
+    def spec(self, *, ssh_port: int) -> ClusterSpec:
+        """The cluster to launch."""
+        return ClusterSpec(
+            name=self.cluster,
+            workers=self.workers,
+            expires_at=parse_time(self.expires_at),
+            instance_type=self.instance_type,
+            ami=self.ami,
+            subnet=self.subnet,
+            operator_cidr=self.operator_cidr,
+            ssh_port=ssh_port,
+        )
+
+
+def cluster_name(dag_id: str, run_id: str) -> str:
+    """The name of a run's cluster: the same for every try of every task of it."""
+    return "nightly-" + hashlib.sha256(f"{dag_id}\0{run_id}".encode()).hexdigest()[:12]
+
+
+class PlanRun(BaseOperator):
+    """Fix what the run is going to do. It touches nothing, so it can be run again at any time.
+
+    It is also the teardown's second setup: a teardown whose only setup failed would not run, and a launch that fails
+    half-way would leave its machines behind.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the form and the Airflow Variables; ValueError, naming the field, for what can not work."""
+        params: Mapping[str, Any] = context["params"]
+        dag_run = context["dag_run"]
+        name = cluster_name(context["dag"].dag_id, dag_run.run_id)
+        lifetime = timedelta(hours=float(params["lifetime_hours"]))
+        longest = longest_duration(context["dag"].tasks)
+        if lifetime < longest:
+            raise ValueError(
+                f"lifetime_hours is {lifetime / timedelta(hours=1):g}, but with all time-outs and retries the work on "
+                f"the cluster may take {longest / timedelta(hours=1):.1f} h: the machines would switch themselves off "
+                "under it. Give a longer lifetime."
+            )
+        started = dag_run.start_date or datetime.now().astimezone()
+        plan = RunPlan(
+            cluster=name,
+            workers=int(params["workers"]),
+            instance_type=params["instance_type"],
+            expires_at=format_time(started + lifetime),
+            ratings=str(_folder_of_ratings()),
+            bundle=str(Path(_required(ARTIFACTS)) / name / "similarity.arrow"),
+            arguments=["--run-id", dag_run.run_id, *job_arguments(params)],
+            publish=bool(params["publish"]),
+            **{field: Variable.get(variable, default=None) for field, variable in _OPTIONAL.items()},
+        )
+        plan.spec(ssh_port=22)
+        self.log.info("cluster %s: 1 master + %d worker(s), %s", name, plan.workers, plan.instance_type)
+        self.log.info("its machines power themselves off at %s", plan.expires_at)
+        return asdict(plan)
+
+
+def longest_duration(tasks: Iterable[Any]) -> timedelta:
+    """How long the tasks that need the cluster may take together, all retries and their delays included."""
+    return sum((_bound(task) for task in tasks if getattr(task, "needs_cluster", False)), timedelta())
+
+
+def _bound(task: Any) -> timedelta:
+    once = (task.execution_timeout or timedelta()) + (getattr(task, "job_timeout", None) or timedelta())
+    delay = max(task.retry_delay, task.max_retry_delay or timedelta())
+    total: timedelta = once * (task.retries + 1) + delay * task.retries
+    return total
+
+
+def _required(variable: str) -> str:
+    value = Variable.get(variable, default=None)
+    if not value:
+        raise ValueError(f"the Airflow Variable {variable} is not set: it names a folder on the workers")
+    return str(value)
+
+
+def _folder_of_ratings() -> Path:
+    folder = Path(_required(RATINGS))
+    if not folder.is_dir():
+        raise ValueError(f"the Airflow Variable {RATINGS} names {folder}, which is not a folder on this worker")
+    return folder

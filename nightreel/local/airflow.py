@@ -1,0 +1,179 @@
+"""Airflow on this machine: its four parts as processes, and its REST API.
+
+The parts are started one by one rather than by `airflow standalone`, which binds its log servers to every address,
+leaves its children behind on SIGTERM and never restarts a scheduler that died.
+"""
+
+import base64
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from nightreel.local.services import Service, Services, free_port
+
+USER = PASSWORD = "admin"  # noqa: S105 (a local login that is printed; the server listens on 127.0.0.1 alone)
+_DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAirflow:
+    """An Airflow with a home, database and secrets of its own.
+
+    `connections` and `variables` are handed over in the environment, so no task can change them.
+    """
+
+    home: Path
+    port: int
+    connections: Mapping[str, Mapping[str, Any]]
+    variables: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def on_free_port(cls, home: Path, *, preferred: int = 8080, **settings: Any) -> "LocalAirflow":
+        """An Airflow on `preferred`, or on any port when that one is taken."""
+        return cls(home=home, port=free_port(preferred), **settings)
+
+    @property
+    def url(self) -> str:
+        """Where its UI and API are served."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        settings = {
+            "CORE__DAGS_FOLDER": str(_DAGS),
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": "4",  # each slot is a process
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(self.port),
+            "API__BASE_URL": self.url,
+            "API__WORKERS": "1",
+            "API__SECRET_KEY": secrets.token_hex(16),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            "USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+        found = {f"AIRFLOW__{name}": value for name, value in settings.items()}
+        found |= {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in self.connections.items()}
+        found |= {f"AIRFLOW_VAR_{name.upper()}": value for name, value in self.variables.items()}
+        return {"AIRFLOW_HOME": str(self.home), "NO_PROXY": "127.0.0.1,localhost", **found, **self.environment}
+
+    def start(self, services: Services) -> None:
+        """Bring all parts up and wait until they are healthy. Raises ServiceError."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
+        services.run(self._part("db-migrate", "db", "migrate"))
+        # The API server first: a task that starts before it is refused, and loses a try.
+        services.start(self._part("api-server"))
+        services.start(self._part("dag-processor"))
+        services.await_true(self._api_answers, what="Airflow's API server", timeout=120)
+        services.start(self._part("scheduler", "scheduler", "--skip-serve-logs"))
+        services.start(self._part("triggerer", "triggerer", "--skip-serve-logs"))
+        services.await_true(self._healthy, what="Airflow's scheduler, triggerer and DAG processor", timeout=120)
+
+    def _part(self, name: str, *arguments: str) -> Service:
+        command = [sys.executable, "-m", "airflow", *(arguments or (name,))]
+        return Service(
+            name=f"airflow {name}",
+            command=command,
+            log=self.home / "service-logs" / f"{name}.log",
+            environment=self._environment,
+        )
+
+    def _api_answers(self) -> bool:
+        return self._get_json("/api/v2/version") is not None
+
+    def _healthy(self) -> bool:
+        health = self._get_json("/api/v2/monitor/health") or {}
+        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+    def _get_json(self, path: str) -> Any:
+        try:
+            answer = httpx.get(self.url + path, timeout=5, trust_env=False)
+        except httpx.HTTPError:
+            return None
+        return answer.json() if answer.is_success else None
+
+    def client(self) -> "AirflowClient":
+        """A logged-in client of the REST API."""
+        return AirflowClient(self.url)
+
+
+class AirflowClient:
+    """What we ask of Airflow's REST API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        answer = httpx.post(
+            f"{url}/auth/token", json={"username": USER, "password": PASSWORD}, timeout=30, trust_env=False
+        )
+        token = answer.raise_for_status().json()["access_token"]
+        self._http = httpx.Client(
+            base_url=f"{url}/api/v2",
+            headers={"Authorization": f"Bearer {token}"},
+            # SQLite answers slowly while the scheduler writes.
+            timeout=30,
+            trust_env=False,
+        )
+
+    def has_dag(self, dag_id: str) -> bool:
+        """Whether the DAG processor has brought this DAG in."""
+        return self._http.get(f"/dags/{dag_id}").is_success
+
+    def import_errors(self) -> list[str]:
+        """Why DAG files could not be brought in."""
+        answer = self._http.get("/importErrors").raise_for_status().json()
+        return [error["stack_trace"] for error in answer["import_errors"]]
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+        """Start a run with these parameters; its id."""
+        body = {"logical_date": None, "conf": dict(conf)}
+        return str(self._http.post(f"/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """`queued`, `running`, `success` or `failed`."""
+        return str(self._http.get(f"/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()["state"])
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The run's task instances."""
+        answer = self._http.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances").raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["task_instances"]
+        return found
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> str:
+        """A task's log as plain text, one message a line."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
+        answer = self._http.get(path, headers={"Accept": "application/json"}).raise_for_status()
+        return "\n".join(str(line.get("event", line)) for line in answer.json()["content"])
+
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
+        """Clear tasks of a run, with everything downstream of them."""
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": task_ids,
+            "include_downstream": True,
+            "only_failed": False,
+            "dry_run": False,
+        }
+        self._http.post(f"/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+
+    def run_url(self, dag_id: str, run_id: str) -> str:
+        """The page of a run in the UI."""
+        return f"{self._url}/dags/{dag_id}/runs/{run_id}"
