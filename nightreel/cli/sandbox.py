@@ -3,6 +3,8 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,7 @@ from rich.table import Table
 
 from nightreel.sandbox import client
 from nightreel.sandbox.server import serve
-from nightreel.sandbox.settings import AlreadyRunningError, Record, SandboxError, Settings
+from nightreel.sandbox.settings import Record, SandboxError, Settings
 
 app = typer.Typer(help="EC2 on this machine: an AWS endpoint, and a real SSH host per instance.", no_args_is_help=True)
 
@@ -30,15 +32,22 @@ def _fail(message: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-def _running(state: Path | None) -> client.Sandbox:
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """A SandboxError is a message for the user, not a traceback."""
     try:
-        settings = Settings.resolve(state=state)
+        yield
     except SandboxError as error:
         raise _fail(str(error)) from error
-    sandbox = client.Sandbox.find(settings.state)
-    if sandbox is None:
-        raise _fail(f"no sandbox runs in {settings.state}; start one with: nightreel sandbox up --detach")
-    return sandbox
+
+
+def _running(state: Path | None) -> client.Sandbox:
+    with _plain_errors():
+        folder = Settings.resolve(state=state).state
+        sandbox = client.Sandbox.find(folder)
+        if sandbox is None:
+            raise SandboxError(f"no sandbox runs in {folder}; start one with: nightreel sandbox up --detach")
+        return sandbox
 
 
 def _announce(record: Record) -> None:
@@ -58,28 +67,24 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return as soon as it answers.")] = False,
 ) -> None:
     """Start the sandbox; in the foreground it runs until Ctrl-C."""
-    try:
+    with _plain_errors():
         settings = Settings.resolve(state=state, network=network, port=port, ssh_port=ssh_port)
-        if detach:
-            before = Record.read(settings.state)
-            sandbox = client.start(settings)
-            if before:
-                Console().print(f"A sandbox runs in {settings.state} already (process {before.pid}).")
-            _announce(sandbox.record)
-        else:
+        if not detach:
             serve(settings, on_ready=_announce)
-    except AlreadyRunningError as error:
-        raise _fail(str(error)) from error
-    except SandboxError as error:
-        raise _fail(str(error)) from error
+            return
+        if before := Record.read(settings.state):
+            Console(soft_wrap=True).print(f"A sandbox runs in {settings.state} already (process {before.pid}).")
+        _announce(client.start(settings).record)
 
 
 @app.command()
 def down(state: State = None) -> None:
     """Stop the sandbox, and everything that runs on its instances."""
-    settings = Settings.resolve(state=state)
-    stopped = client.stop(settings.state)
-    Console().print("Stopped; nothing of it is left." if stopped else f"No sandbox runs in {settings.state}.")
+    with _plain_errors():
+        folder = Settings.resolve(state=state).state
+        stopped = client.stop(folder)
+    message = "Stopped; nothing of it is left." if stopped else f"No sandbox runs in {folder}."
+    Console(soft_wrap=True).print(message)
 
 
 @app.command()

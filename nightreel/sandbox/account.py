@@ -72,7 +72,7 @@ class Account:
         for instance in filter(None, map(self.find, ids)):
             for interface in instance.nics.values():
                 interface.public_ip_auto_assign, interface.public_ip = False, None
-                interface.delete_on_termination = True
+                interface.delete_on_termination |= not any(name.startswith("NetworkInterface.") for name in params)
                 interface.add_tags(tags_of(params, "network-interface"))
 
     def shut_down(self, instance: Instance, *, code: str, message: str, terminate: bool) -> None:
@@ -85,12 +85,10 @@ class Account:
         instance._reason = f"{message} ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)"
 
     def release(self, instance: Instance) -> None:
-        """Delete what goes with a terminated instance; moto deletes the volumes itself."""
+        """Let go of the interfaces of a terminated instance; moto has deleted those, and volumes, that go with it."""
         for interface in instance.nics.values():
-            if interface.id in instance.ec2_backend.enis and interface.delete_on_termination:
-                interface.delete()
-                instance.ec2_backend.get_subnet(interface.subnet.id).del_subnet_ip(interface.private_ip_address)
             interface.delete_on_termination = False  # or moto would delete it again when terminated again
+            interface.instance, interface.attachment_id, interface.status = None, None, "available"
 
     def users_of_group(self, group: str) -> list[str]:
         """What a security group can not be deleted for: interfaces in it, and rules of other groups that name it."""

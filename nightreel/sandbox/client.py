@@ -8,15 +8,24 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from nightreel.sandbox.faults import Fault
-from nightreel.sandbox.settings import BAKED_IMAGE, DEFAULT_NETWORK, REGION, Record, SandboxError, Settings
+from nightreel.sandbox.server import claimed
+from nightreel.sandbox.settings import (
+    BAKED_IMAGE,
+    REGION,
+    Record,
+    SandboxError,
+    Settings,
+    require_linux,
+)
 
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 30.0
@@ -100,6 +109,7 @@ def start(settings: Settings) -> Sandbox:
 
     Raises SandboxError with the reason when it does not come up.
     """
+    require_linux()
     if running := Sandbox.find(settings.state):
         return running
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -133,27 +143,32 @@ def start(settings: Settings) -> Sandbox:
 def stop(state: Path) -> bool:
     """Stop the sandbox of this state directory and wait until all of it is gone; False when none runs."""
     record = Record.read(state)
-    if record is None:
+    process = record.process() if record else None
+    if process is None:
         return False
-    try:
-        process = psutil.Process(record.pid)
-        if process.create_time() != record.started:
-            return False
+    with suppress(psutil.NoSuchProcess):
         process.terminate()
         try:
             process.wait(_STOP_TIMEOUT)
         except psutil.TimeoutExpired:
             process.kill()  # its hosts end with it
             process.wait(_STOP_TIMEOUT)
-    except psutil.NoSuchProcess:
-        pass
     return True
 
 
+def free_network() -> str:
+    """A network that no sandbox of this machine uses; the default one if possible."""
+    for second in (77, *range(78, 255), *range(1, 77)):
+        network = f"127.{second}.0.0/16"
+        with suppress(SandboxError), claimed(IPv4Network(network)):
+            return network
+    raise SandboxError("254 sandboxes run on this machine; stop one with: nightreel sandbox down --state DIR")
+
+
 @contextmanager
-def running_sandbox(state: Path, network: str = DEFAULT_NETWORK, *, ssh_port: int = 0) -> Iterator[Sandbox]:
-    """A sandbox of one's own for as long as the context lasts, on free ports of the network."""
-    sandbox = start(Settings.resolve(state=state, network=network, port=0, ssh_port=ssh_port))
+def running_sandbox(state: Path, network: str | None = None, *, ssh_port: int = 0) -> Iterator[Sandbox]:
+    """A sandbox of one's own for as long as the context lasts, on free ports of the network (default: a free one)."""
+    sandbox = start(Settings.resolve(state=state, network=network or free_network(), port=0, ssh_port=ssh_port))
     try:
         yield sandbox
     finally:

@@ -133,8 +133,11 @@ def _write_file(entry: Any, reading: _Reading) -> None:
     if path.suffix not in (".timer", ".service"):
         reading.ignore(f"write_files {path} (only systemd timers and their services are understood)")
         return
-    if str(entry.get("encoding", "")) in ("b64", "base64"):
-        content = base64.b64decode(content).decode(errors="replace")
+    if entry.get("encoding") in ("b64", "base64"):
+        try:
+            content = base64.b64decode(str(content)).decode(errors="replace")
+        except ValueError:
+            reading.ignore(f"write_files {path}, whose content is not base64")
     reading.units[path.name] = str(content)
 
 
@@ -181,4 +184,7 @@ def _section(text: str, section: str, reading: _Reading, name: str) -> Mapping[s
 
 def _moment(text: str) -> datetime | None:
     match = _ABSOLUTE.fullmatch(text.strip())
-    return datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) if match else None
+    try:
+        return datetime.fromisoformat(match[1]).replace(tzinfo=UTC) if match else None
+    except ValueError:  # the thirteenth month
+        return None

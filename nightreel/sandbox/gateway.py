@@ -180,18 +180,19 @@ class Gateway:
 
     def _launch_params(self, call: Call) -> dict[str, str]:
         """What moto needs to be told to do as EC2 does."""
-        params = dict(call.params)
         count = str(self._launch_count(call))
-        params["MinCount"] = params["MaxCount"] = count  # moto launches MinCount
-        index = next((n[17:-12] for n, v in params.items() if n.endswith(".DeviceIndex") and v == "0"), None)
-        subnet = f"NetworkInterface.{index}.SubnetId" if index else "SubnetId"
-        if subnet not in params:
-            zone = params.get("Placement.AvailabilityZone")
-            if default := self._account.default_subnet(call.region, zone):
-                params[subnet] = default
+        params = {**call.params, "MinCount": count, "MaxCount": count}  # moto launches MinCount
+        prefix = ""
         for name, value in call.params.items():
-            if name.startswith("BlockDeviceMapping.") and name.endswith(".DeviceName") and value == ROOT_DEVICE:
-                params.setdefault(name.removesuffix("DeviceName") + "Ebs.DeleteOnTermination", "true")
+            match re.sub(r"\.\d+\.", ".N.", name), value:
+                case "NetworkInterface.N.DeviceIndex", "0":
+                    prefix = name.removesuffix("DeviceIndex")
+                    params.setdefault(f"{prefix}DeleteOnTermination", "true")
+                case "BlockDeviceMapping.N.DeviceName", device if device == ROOT_DEVICE:
+                    params.setdefault(name.removesuffix("DeviceName") + "Ebs.DeleteOnTermination", "true")
+        default = self._account.default_subnet(call.region, params.get("Placement.AvailabilityZone"))
+        if default and f"{prefix}NetworkInterfaceId" not in params:
+            params.setdefault(f"{prefix}SubnetId", default)
         return params
 
     def _launch_count(self, call: Call) -> int:

@@ -320,9 +320,10 @@ class Hosts(threading.Thread):
 
     def _listen_for_banners(self) -> None:
         with self.lock:
-            waiting = [(i, self._machines[i.id]) for i in self._account.instances() if i.state == "pending"]
-        for instance, machine in waiting:
-            if machine.exit_code() is None and machine.greets(self._ssh_port):
+            pending = [instance for instance in self._account.instances() if instance.state == "pending"]
+        for instance in pending:
+            machine = self._machines.get(instance.id)
+            if machine and machine.exit_code() is None and machine.greets(self._ssh_port):
                 with self.lock:
                     if instance.state == "pending" and machine.running:
                         machine.answered = True

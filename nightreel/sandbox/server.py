@@ -16,7 +16,7 @@ from typing import IO
 
 import psutil
 
-from nightreel.sandbox.settings import AlreadyRunningError, Record, SandboxError, Settings, require_linux
+from nightreel.sandbox.settings import Record, SandboxError, Settings, require_linux
 
 _MOTO = {
     "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
@@ -29,13 +29,13 @@ _MOTO = {
 def serve(settings: Settings, *, on_ready: Callable[[Record], None] = lambda _: None) -> None:
     """Be the sandbox until SIGTERM or SIGINT, then end every host and return.
 
-    Raises AlreadyRunningError when one runs in this state directory, SandboxError when an address is taken.
+    Raises SandboxError when one runs in this state directory already, or when an address is taken.
     """
     require_linux()
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as held:
         held.enter_context(_locked(settings.state))
-        held.enter_context(_only_one_in(settings.network))
+        held.enter_context(claimed(settings.network))
         listener = held.enter_context(_listening(settings))
         ssh_port = _free_ssh_port(settings)
         _run(settings, listener, ssh_port, on_ready)
@@ -94,12 +94,12 @@ def _locked(state: Path) -> Iterator[IO[str]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunningError(f"a sandbox runs in {state} already; see `nightreel sandbox status`") from None
+            raise SandboxError(f"a sandbox runs in {state} already; see `nightreel sandbox status`") from None
         yield lock
 
 
 @contextmanager
-def _only_one_in(network: IPv4Network) -> Iterator[socket.socket]:
+def claimed(network: IPv4Network) -> Iterator[socket.socket]:
     """Hold the network by an abstract socket: two sandboxes in one would give out the same addresses."""
     with socket.socket(socket.AF_UNIX) as claim:
         try:

@@ -21,10 +21,6 @@ class SandboxError(RuntimeError):
     """The sandbox can not do this; the message says why and what to do."""
 
 
-class AlreadyRunningError(SandboxError):
-    """A sandbox runs in this state directory already."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a sandbox is told before it starts. Port 0 means a free one."""
@@ -112,10 +108,18 @@ class Record:
         """The record of the sandbox that runs in this directory; None when none does."""
         try:
             record = cls(**json.loads(_record_file(state).read_text()))
-            alive = psutil.Process(record.pid).create_time() == record.started
-        except (OSError, ValueError, TypeError, psutil.NoSuchProcess):
+        except (OSError, ValueError, TypeError):
             return None
-        return record if alive else None
+        return record if record.process() else None
+
+    def process(self) -> psutil.Process | None:
+        """The sandbox's process, None when it is gone: another one may have its number by now."""
+        try:
+            process = psutil.Process(self.pid)
+            same = process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if same else None
 
     def write(self, state: Path) -> None:
         """Put the record where others find it, at once and whole."""

@@ -91,15 +91,15 @@ class Init:
 
 
 def _kill_descendants() -> None:
-    """Kill until none is left: what is killed hands its children up to us, the subreaper."""
+    """Kill until none is left, and reap: what is killed hands its children up to us, the subreaper."""
     while living := _descendants(os.getpid()):
         for pid in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
         time.sleep(0.01)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _descendants(root: int) -> list[int]:
