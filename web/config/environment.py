@@ -1,0 +1,74 @@
+"""What the site reads from its environment, each variable in one place."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+PREFIX = "NIGHTREEL_SITE_"
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+HALF_A_GIBIBYTE = 512 * 1024**2
+
+
+def text(name: str, default: str = "") -> str:
+    """Return NIGHTREEL_SITE_<name>, or the default when it is unset or blank."""
+    return os.environ.get(PREFIX + name, "").strip() or default
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """Return a switch; ImproperlyConfigured for a word that is neither on nor off."""
+    word = text(name, "on" if default else "off").lower()
+    if word in {"1", "on", "true", "yes"}:
+        return True
+    if word in {"0", "off", "false", "no"}:
+        return False
+    raise ImproperlyConfigured(f"{PREFIX}{name} is {word!r}; set it to 1 or 0")
+
+
+def number(name: str, *, default: int) -> int:
+    """Return a whole number ≥ 0; ImproperlyConfigured for anything else."""
+    digits = text(name, str(default))
+    if not digits.isascii() or not digits.isdigit():
+        raise ImproperlyConfigured(f"{PREFIX}{name} is {digits!r}; set it to a whole number")
+    return int(digits)
+
+
+def hosts() -> list[str]:
+    """Return the host names that the site answers to, this machine's own by default."""
+    return [host.strip() for host in text("HOSTS", ",".join(LOOPBACK_HOSTS)).split(",") if host.strip()]
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name can only mean this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def data_folder() -> Path:
+    """Return the folder of the database and the bundles."""
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return Path(text("DATA", str(home / "nightreel" / "site"))).expanduser().absolute()
+
+
+def prepare_data_folder() -> None:
+    """Make the data folder for this user alone, because SQLite makes its file but no folder."""
+    data_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def publish_token_sha256() -> str:
+    """Return the SHA-256 of the publisher's token in hex, "" when there is none: the token itself is not kept."""
+    token = text("TOKEN")
+    return hashlib.sha256(token.encode()).hexdigest() if token else ""
+
+
+def secret_key(*, debug: bool) -> str:
+    """Return Django's secret key; in debug a fixed one stands in, else "" which `config.checks` refuses."""
+    return text("SECRET_KEY", "insecure-and-only-for-development" if debug else "")

@@ -1,0 +1,85 @@
+"""Settings of the site, all from the environment; secure unless told otherwise.
+
+Importing them needs no environment at all, so that type checkers, tests and `collectstatic` can. What is missing
+for serving is said by `config.checks`, which every management command and `config.wsgi` run first.
+"""
+
+from django.utils.csp import CSP
+
+from config import environment
+
+DEBUG = environment.flag("DEBUG", default=False)
+SECRET_KEY = environment.secret_key(debug=DEBUG)
+ALLOWED_HOSTS = environment.hosts()
+
+NIGHTREEL_DATA_FOLDER = environment.data_folder()
+NIGHTREEL_TOKEN_SHA256 = environment.publish_token_sha256()
+NIGHTREEL_MAX_BUNDLE_BYTES = environment.number("MAX_BUNDLE_BYTES", default=environment.HALF_A_GIBIBYTE)
+
+INSTALLED_APPS = [
+    "whitenoise.runserver_nostatic",  # development serves files the way production does
+    "django.contrib.staticfiles",
+    "recommender",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": NIGHTREEL_DATA_FOLDER / "db.sqlite3",
+        "OPTIONS": {
+            # Readers never wait for the writer, and a writer takes its lock before it reads what it will change.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True  # a handful of files: served from the app's folder, no collectstatic to forget
+
+# TLS is on as soon as the site answers to a name that others can reach.
+TLS = environment.flag("TLS", default=not all(map(environment.is_loopback, ALLOWED_HOSTS)))
+SECURE_SSL_REDIRECT = TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # load balancers ask over plain HTTP
+SECURE_HSTS_SECONDS = environment.number("HSTS_SECONDS", default=31_536_000) if TLS else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CSP = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "base-uri": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+}
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # whether every sibling subdomain speaks TLS is for the operator of the domain to say
+    "security.W021",  # so is a place in the browsers' preload list
+]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}

@@ -1,0 +1,8 @@
+"""Addresses of the site."""
+
+from django.urls import include, path
+
+urlpatterns = [path("", include("recommender.urls"))]
+
+handler404 = "recommender.problems.not_found"
+handler500 = "recommender.problems.server_error"

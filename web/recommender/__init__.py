@@ -1,0 +1,1 @@
+"""The site's one app: the visitor's page, its JSON twin, and taking in new models."""

@@ -1,0 +1,16 @@
+"""Registers the app and the checks of its environment."""
+
+from config.checks import check_publish_token, check_secret_key
+from django.apps import AppConfig
+from django.core import checks
+
+
+class RecommenderConfig(AppConfig):
+    """Movies, models and recommendations."""
+
+    name = "recommender"
+
+    def ready(self) -> None:
+        """Run the environment's checks with Django's own, before any management command."""
+        checks.register(check_secret_key, checks.Tags.security)
+        checks.register(check_publish_token, checks.Tags.security, deploy=True)

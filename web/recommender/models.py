@@ -1,0 +1,107 @@
+"""What the database knows: which models came, which one serves, and the movies to search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+
+
+def bundles_folder() -> Path:
+    """Return the folder that holds the bundles' files."""
+    return Path(settings.NIGHTREEL_DATA_FOLDER) / "bundles"
+
+
+class StoredBundle(models.Model):
+    """A bundle that was uploaded and found valid; its name is its SHA-256."""
+
+    sha256 = models.CharField(primary_key=True, max_length=64)
+    run_id = models.TextField()
+    dataset = models.TextField(help_text="name of the data set; movie ids mean something only within one")
+    movies = models.PositiveIntegerField()
+    metadata = models.JSONField(help_text="the bundle's own metadata, as it was written")
+    uploaded = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.sha256[:12]} ({self.run_id})"
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies, as long as it is kept."""
+        return bundles_folder() / f"{self.sha256}.arrow"
+
+
+class ActivationQuerySet(models.QuerySet["Activation"]):
+    """Questions about which model served when."""
+
+    def current(self) -> Activation | None:
+        """Return the activation that serves now, or None before the first: one row by primary key."""
+        return self.select_related("bundle").order_by("-pk").first()
+
+    def latest_bundles(self, count: int) -> list[str]:
+        """Return the digests of the bundles that served last, the serving one first, each once."""
+        served = self.values("bundle_id").annotate(last=models.Max("pk")).order_by("-last")
+        return [row["bundle_id"] for row in served[:count]]
+
+
+class Activation(models.Model):
+    """One moment at which a bundle began to serve; the newest row is the model that serves.
+
+    Adding a row is the switch, so it is atomic, and the rows are the history.
+    """
+
+    bundle = models.ForeignKey(StoredBundle, on_delete=models.PROTECT, related_name="activations")
+    at = models.DateTimeField(auto_now_add=True)
+
+    objects = ActivationQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.bundle_id} since {self.at}"
+
+
+class MovieQuerySet(models.QuerySet["Movie"]):
+    """Questions about movies."""
+
+    def of_dataset(self, dataset: str) -> Self:
+        """Keep the movies of one data set."""
+        return self.filter(dataset=dataset)
+
+    def by_movie_id(self, dataset: str, movie_ids: list[int]) -> dict[int, Movie]:
+        """Return the movies of one data set by their ids in it."""
+        return {movie.movie_id: movie for movie in self.of_dataset(dataset).filter(movie_id__in=movie_ids)}
+
+
+class Movie(models.Model):
+    """A movie of a data set, for search and display; written by uploads and never deleted.
+
+    Ids are those of the data set, and data sets disagree (2 is GoldenEye here and Jumanji there), so the two
+    together are the key.
+    """
+
+    dataset = models.TextField()
+    movie_id = models.BigIntegerField()
+    title = models.TextField()
+    year = models.SmallIntegerField(null=True)
+    genres = models.JSONField(default=list)
+    search_key = models.TextField(help_text="the title as recommender.search folds it")
+    rating_count = models.PositiveIntegerField()
+
+    objects = MovieQuerySet.as_manager()
+
+    class Meta:
+        """One row per movie of a data set, found by how often it was rated."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "movie_id"], name="one_row_per_movie"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["dataset", "-rating_count"], name="movies_most_rated_first")]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        """The title with its year, as visitors see and type it."""
+        return f"{self.title} ({self.year})" if self.year else self.title

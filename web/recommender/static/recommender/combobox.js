@@ -1,0 +1,162 @@
+// Type-ahead for the title fields: an editable combobox with a list (ARIA 1.2). The form works without it.
+
+const WAIT_MS = 120;
+const status = document.querySelector("[data-status]");
+
+class Combobox {
+  constructor(root) {
+    this.root = root;
+    this.slot = root.closest("fieldset");
+    this.input = root.querySelector("input[type=text]");
+    this.asked = root.querySelector("[data-asked]");
+    this.list = document.createElement("ul");
+    this.list.id = `${this.input.id}-list`;
+    this.list.className = "options";
+    this.list.hidden = true;
+    this.list.setAttribute("role", "listbox");
+    this.list.setAttribute("aria-label", "Movies");
+    root.append(this.list);
+    this.movies = [];
+    this.active = -1;
+    this.request = null;
+    this.describeInput();
+    this.listen();
+  }
+
+  describeInput() {
+    const attributes = { role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": this.list.id };
+    for (const [name, value] of Object.entries(attributes)) this.input.setAttribute(name, value);
+  }
+
+  listen() {
+    this.input.addEventListener("input", () => this.changed());
+    this.input.addEventListener("keydown", (event) => this.key(event));
+    this.input.addEventListener("blur", () => this.close());
+    // Keeps the focus in the field, so that the press does not close the list before the click picks.
+    this.list.addEventListener("pointerdown", (event) => event.preventDefault());
+    this.list.addEventListener("click", (event) => {
+      const option = event.target.closest("[role=option]");
+      if (option) this.pick(Number(option.dataset.index));
+    });
+  }
+
+  changed() {
+    this.picked()?.remove();
+    this.asked.value = "";
+    clearTimeout(this.timer);
+    this.request?.abort();
+    const text = this.input.value.trim();
+    if (text.length < 2) {
+      this.close();
+      return;
+    }
+    this.timer = setTimeout(() => this.look(text), WAIT_MS);
+  }
+
+  async look(text) {
+    this.request = new AbortController();
+    try {
+      const response = await fetch(`/api/movies?q=${encodeURIComponent(text)}`, { signal: this.request.signal });
+      if (!response.ok) throw new Error(`the search answered ${response.status}`);
+      const { movies } = await response.json();
+      this.show(movies);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.close();
+      status.textContent = "The search does not answer. Submit the form to look the titles up.";
+    }
+  }
+
+  show(movies) {
+    this.movies = movies;
+    this.active = -1;
+    this.input.removeAttribute("aria-activedescendant");
+    this.list.replaceChildren(...movies.map((movie, index) => this.option(movie, index)));
+    const open = movies.length > 0 && document.activeElement === this.input;
+    this.list.hidden = !open;
+    this.input.setAttribute("aria-expanded", String(open));
+    status.textContent = movies.length === 0 ? "No movie found." : `${movies.length} ${movies.length === 1 ? "movie" : "movies"} found.`;
+  }
+
+  option(movie, index) {
+    const item = document.createElement("li");
+    item.id = `${this.list.id}-${index}`;
+    item.dataset.index = String(index);
+    item.setAttribute("role", "option");
+    item.setAttribute("aria-selected", "false");
+    const title = document.createElement("cite");
+    title.textContent = movie.title;
+    const year = document.createElement("span");
+    year.className = "year";
+    year.textContent = movie.year ?? "";
+    item.append(title, " ", year);
+    return item;
+  }
+
+  key(event) {
+    if (event.isComposing || event.altKey || event.ctrlKey || event.metaKey) return;
+    const open = !this.list.hidden;
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (open) this.move(event.key === "ArrowDown" ? 1 : -1);
+      else if (this.input.value.trim()) this.look(this.input.value.trim());
+    } else if (open && event.key === "Escape") {
+      event.preventDefault();
+      this.close();
+    } else if (open && event.key === "Enter" && this.active >= 0) {
+      event.preventDefault();
+      this.pick(this.active);
+    } else if (open && event.key === "Tab" && this.active >= 0) {
+      this.pick(this.active);
+    }
+  }
+
+  // Down from the last option and up from the first lead through the field itself, as the ARIA pattern has it.
+  move(step) {
+    const places = this.movies.length + 1;
+    this.active = ((this.active + 1 + step + places) % places) - 1;
+    [...this.list.children].forEach((item, index) => item.setAttribute("aria-selected", String(index === this.active)));
+    const current = this.list.children[this.active];
+    if (current) {
+      this.input.setAttribute("aria-activedescendant", current.id);
+      current.scrollIntoView({ block: "nearest" });
+    } else {
+      this.input.removeAttribute("aria-activedescendant");
+    }
+  }
+
+  pick(index) {
+    const movie = this.movies[index];
+    const label = movie.year ? `${movie.title} (${movie.year})` : movie.title;
+    this.slot.querySelector("[data-choices]")?.remove();
+    this.slot.querySelector("[data-message]")?.remove();
+    this.slot.classList.remove("slot-asks");
+    this.input.removeAttribute("aria-invalid");
+    this.input.removeAttribute("aria-describedby");
+    const picked = this.picked() ?? document.createElement("input");
+    picked.type = "hidden";
+    picked.name = this.input.name.replace("title", "movie");
+    picked.value = String(movie.movie_id);
+    picked.dataset.picked = "";
+    this.root.append(picked);
+    this.input.value = label;
+    this.asked.value = label;
+    this.close();
+    status.textContent = `${label} picked.`;
+  }
+
+  picked() {
+    return this.root.querySelector("[data-picked]");
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.request?.abort();
+    this.list.hidden = true;
+    this.active = -1;
+    this.input.setAttribute("aria-expanded", "false");
+    this.input.removeAttribute("aria-activedescendant");
+  }
+}
+
+for (const root of document.querySelectorAll("[data-combobox]")) new Combobox(root);
