@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightreel.bundle.reader import Bundle
-from nightreel.bundle.taste_path import TastePath
+from nightreel.bundle.taste_path import TastePath, TastePoint
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -27,6 +27,15 @@ Float64 = npt.NDArray[np.float64]
 TASTES = {"familiar": 0.0, "balanced": 0.5, "adventurous": 1.0}
 DEFAULT_TASTE = 0.5
 LOWEST_RATING, HIGHEST_RATING = 0.5, 5.0
+
+DEFAULT_PATH = TastePath(
+    offset=0.1,
+    points=(
+        TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.01),
+        TastePoint(taste=0.5, beta=0.5, eta=0.125, noise=0.01),
+        TastePoint(taste=1.0, beta=0.0, eta=0.25, noise=0.01),
+    ),
+)
 
 
 def parse_taste(text: str) -> float:

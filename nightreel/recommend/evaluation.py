@@ -1,0 +1,194 @@
+"""The three-seed evaluation: what an unseen user's three liked movies say about the rest of their likes.
+
+A fifth of the users is held out; three of a held-out user's likes are the seeds, the others the targets. Beside
+all movies, the long tail is judged by the protocol of Cremonesi et al. 2010: the most popular movies that together
+hold a third of the training likes are taken out of answers and targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nightreel.recommend.baselines import FactorCosine, ItemKNN, MostPopular, Ranker
+from nightreel.recommend.ratings import Likes
+from nightreel.recommend.taste_model import DEFAULT_TASTE, HIGHEST_RATING, TASTES, TasteModel
+
+HELD_OUT = 0.2
+SEEDS = 3
+MIN_TARGETS, MIN_TAIL_TARGETS = 5, 3
+TOP = 10
+HEAD_SHARE = 1 / 3
+TRIPLES_PER_USER = 5
+MAX_QUERIES = 2_000
+SHRINK = 50
+PROTOCOL = f"three seeds, {HELD_OUT:.0%} of users held out, top {TOP}, version 1"
+OURS = "Nightreel"
+
+_DISCOUNTS = 1 / np.log2(np.arange(2, TOP + 2))
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One held-out user's seeds and targets, as movie indices."""
+
+    user: int
+    seeds: Rows
+    targets: Rows
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training likes over all movies, and the queries of users who are not in them."""
+
+    training: Likes
+    queries: Sequence[Query]
+
+
+def split_users(likes: Likes, *, seed: int) -> Split:
+    """Hold out a fifth of the users and draw their queries; the same likes and seed give the same split.
+
+    Users without enough likes for seeds and targets ask nothing. With few users each asks several times, with
+    many each asks once, so that there are at most MAX_QUERIES.
+    """
+    rng = np.random.default_rng(seed)
+    held_out = rng.permutation(likes.user_count)[: int(likes.user_count * HELD_OUT)]
+    able = [user for user in held_out.tolist() if likes.activity[user] >= SEEDS + MIN_TARGETS][:MAX_QUERIES]
+    triples = max(1, min(TRIPLES_PER_USER, MAX_QUERIES // max(len(able), 1)))
+    queries = []
+    for user in sorted(able):
+        for _ in range(triples):
+            shuffled = rng.permutation(likes.movies_of(user))
+            queries.append(Query(user, shuffled[:SEEDS], shuffled[SEEDS:]))
+    kept = ~np.isin(likes.users, held_out)
+    training = Likes(likes.users[kept], likes.movies[kept], likes.user_count, likes.movie_count)
+    return Split(training, queries)
+
+
+class TasteRanker:
+    """Our model at one position of the slider, every seed rated with five stars."""
+
+    def __init__(self, model: TasteModel, *, name: str, taste: float) -> None:
+        self.name = f"{OURS}, {name}"
+        self.taste = taste
+        self._model = model
+
+    def scores_for(self, seeds: Sequence[int]) -> npt.NDArray[Any]:
+        """Return the served scores."""
+        return self._model.score(seeds=seeds, ratings=[HIGHEST_RATING] * len(seeds), taste=self.taste).values
+
+
+def head_of(popularity: Rows) -> npt.NDArray[np.bool_]:
+    """Mark the most popular movies that together hold a third of all likes."""
+    order = np.argsort(-popularity, kind="stable")
+    share = np.cumsum(popularity[order]) / max(int(popularity.sum()), 1)
+    head = np.zeros(len(popularity), dtype=bool)
+    head[order[: int(np.searchsorted(share, HEAD_SHARE)) + 1]] = True
+    return head
+
+
+def best_rows(scores: npt.NDArray[Any], excluded: npt.NDArray[np.bool_]) -> Rows:
+    """Return the TOP best rows that are not excluded, best first, equals by row."""
+    values = np.where(excluded, -np.inf, scores)
+    last = np.partition(values, -TOP)[-TOP] if len(values) > TOP else -np.inf
+    candidates = np.flatnonzero(values >= last)
+    order = candidates[np.lexsort((candidates, -values[candidates]))][:TOP]
+    return order[np.isfinite(values[order])]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How one ranker did on one set of queries: NDCG@10 and recall@10 per query, and every movie it ever showed."""
+
+    users: Rows
+    ndcg: npt.NDArray[np.float64]
+    recall: npt.NDArray[np.float64]
+    shown: int
+
+
+def judge_ranker(ranker: Ranker, queries: Sequence[Query], *, hidden: npt.NDArray[np.bool_]) -> Judgement:
+    """Ask all queries with the hidden movies taken out of answers and targets."""
+    shown: set[int] = set()
+    users, ndcg, recall = [], [], []
+    for query in queries:
+        targets = query.targets[~hidden[query.targets]]
+        if len(targets) < (MIN_TAIL_TARGETS if hidden.any() else MIN_TARGETS):
+            continue
+        excluded = hidden.copy()
+        excluded[query.seeds] = True
+        answer = best_rows(ranker.scores_for(query.seeds.tolist()), excluded)
+        hits = np.isin(answer, targets)
+        possible = min(TOP, len(targets))
+        users.append(query.user)
+        ndcg.append(float((hits * _DISCOUNTS[: len(hits)]).sum() / _DISCOUNTS[:possible].sum()))
+        recall.append(float(hits.sum() / possible))
+        shown.update(answer.tolist())
+    return Judgement(np.array(users, dtype=np.int64), np.array(ndcg), np.array(recall), len(shown))
+
+
+def paired_error(users: Rows, differences: npt.NDArray[np.float64]) -> float | None:
+    """Return the standard error of the mean paired difference; one user's queries count as one observation."""
+    _, owner = np.unique(users, return_inverse=True)
+    clusters = int(owner.max()) + 1 if len(owner) else 0
+    if clusters < 2:
+        return None
+    sums = np.bincount(owner, weights=differences - differences.mean())
+    return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1)) / len(differences))
+
+
+def evaluate(split: Split, *, model: TasteModel, factors: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Judge our model along the slider and every baseline on one split, ours at the default position first.
+
+    `model` and `factors` come from a fit on the split's training likes, one row per movie index. Each row of the
+    result has the model's name and position, its figures over all movies and over the tail, and `behind_ours_error`:
+    the standard error of its NDCG@10 difference to ours at the default.
+    """
+    nothing = np.zeros(split.training.movie_count, dtype=bool)
+    head = head_of(split.training.popularity)
+    positions = sorted(TASTES.items(), key=lambda item: item[1] != DEFAULT_TASTE)
+    ours = [TasteRanker(model, name=name, taste=taste) for name, taste in positions]
+    reference = judge_ranker(ours[0], split.queries, hidden=nothing)
+
+    def row(ranker: Ranker, taste: float | None) -> dict[str, Any]:
+        everywhere = judge_ranker(ranker, split.queries, hidden=nothing)
+        tail = _figures(judge_ranker(ranker, split.queries, hidden=head))
+        return {
+            "model": ranker.name,
+            "taste": taste,
+            **_figures(everywhere),
+            **{f"tail_{name}": value for name, value in tail.items()},
+            "behind_ours_error": paired_error(everywhere.users, everywhere.ndcg - reference.ndcg),
+            "protocol": PROTOCOL,
+        }
+
+    knn = [ItemKNN(split.training), ItemKNN(split.training, shrink=SHRINK)]
+    baselines: list[Ranker] = [MostPopular(split.training), *knn, FactorCosine(factors)]
+    return [row(ranker, ranker.taste) for ranker in ours] + [row(ranker, None) for ranker in baselines]
+
+
+def _figures(judged: Judgement) -> dict[str, float | int | None]:
+    asked = len(judged.ndcg)
+    return {
+        "ndcg": round(float(judged.ndcg.mean()), 4) if asked else None,
+        "recall": round(float(judged.recall.mean()), 4) if asked else None,
+        "coverage": judged.shown,
+        "queries": asked,
+        "users": len(np.unique(judged.users)),
+    }
+
+
+def quality_table(evaluation: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the evaluation as rows of text, a header first, for a terminal or a log."""
+    header = ["model", "NDCG@10", "recall@10", "coverage", "tail NDCG@10", "tail recall@10", "tail coverage"]
+    columns = ["ndcg", "recall", "coverage", "tail_ndcg", "tail_recall", "tail_coverage"]
+
+    def text(value: Any) -> str:
+        return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+
+    return [header, *([str(row["model"]), *(text(row.get(column)) for column in columns)] for row in evaluation)]
