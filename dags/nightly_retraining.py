@@ -14,10 +14,10 @@ brings the one artifact back. Then the cluster is destroyed, while **quality_gat
 """
 
 import os
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, CronTriggerTimetable
 
 from nightreel.airflow.operators import BootstrapSpark, DestroyCluster, FetchBundle, LaunchCluster, TrainSimilarity
 from nightreel.airflow.params import form
@@ -32,8 +32,8 @@ with DAG(
     dag_id="nightly_retraining",
     description="Train on an ephemeral Spark cluster, publish to the site, leave nothing behind",
     doc_md=__doc__,
-    schedule="0 3 * * *",
-    start_date=datetime(2026, 1, 1),
+    # Without a start date the first run is the next night's: setting it up launches nothing.
+    schedule=CronTriggerTimetable("0 3 * * *", timezone="UTC"),
     catchup=False,
     max_active_runs=1,
     params=form(),

@@ -41,6 +41,8 @@ class Payload:
         """Files under their own names, and folders with the files in them."""
         found: dict[str, Path] = {}
         for source in sources:
+            if not source.exists():
+                raise FileNotFoundError(f"{source} is neither a file nor a folder: nothing to ship to the nodes")
             found |= cls.below(source.name, source) if source.is_dir() else {source.name: source}
         return cls(found)
 

@@ -16,27 +16,49 @@ if TYPE_CHECKING:
 
 
 def ensure_group(ec2: "EC2Client", spec: ClusterSpec) -> str:
-    """The id of the cluster's security group, made or found; SSH is open to the operator's network alone."""
+    """The id of the cluster's security group, made or found, with exactly the rules that it should have."""
     vpc = _vpc(ec2, spec)
-    cidr = spec.operator_cidr or vpc["CidrBlock"]
     with translated(f"make the security group of {spec.name}"):
         group = _create_or_find(ec2, spec, vpc_id=vpc["VpcId"])
-        permissions: list[Any] = [
-            {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]},
-            {
-                "IpProtocol": "tcp",
-                "FromPort": spec.ssh_port,
-                "ToPort": spec.ssh_port,
-                "IpRanges": [{"CidrIp": cidr}],
-            },
-        ]
-        for permission in permissions:
-            try:
-                ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
-                    raise
+        wanted = {("-1", -1, group), ("tcp", spec.ssh_port, spec.operator_cidr or vpc["CidrBlock"])}
+        present = _rules(ec2, group)
+        # A group that is adopted may still admit where the operator was yesterday.
+        for rule in present - wanted:
+            ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[_permission(rule)])
+        for rule in wanted - present:
+            _admit(ec2, group, rule)
     return group
+
+
+# (protocol, port, CIDR block or group id); port -1 is every port.
+type _Rule = tuple[str, int, str]
+
+
+def _rules(ec2: "EC2Client", group: str) -> set[_Rule]:
+    [found] = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    rules: set[_Rule] = set()
+    for permission in found["IpPermissions"]:
+        protocol, port = permission["IpProtocol"], permission.get("FromPort", -1)
+        rules |= {(protocol, port, entry["CidrIp"]) for entry in permission.get("IpRanges", ())}
+        rules |= {(protocol, port, entry["GroupId"]) for entry in permission.get("UserIdGroupPairs", ())}
+    return rules
+
+
+def _permission(rule: _Rule) -> Any:
+    protocol, port, source = rule
+    who = (
+        {"UserIdGroupPairs": [{"GroupId": source}]} if source.startswith("sg-") else {"IpRanges": [{"CidrIp": source}]}
+    )
+    ports = {} if port == -1 else {"FromPort": port, "ToPort": port}
+    return {"IpProtocol": protocol, **ports, **who}
+
+
+def _admit(ec2: "EC2Client", group: str, rule: _Rule) -> None:
+    try:
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[_permission(rule)])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
+            raise
 
 
 def _create_or_find(ec2: "EC2Client", spec: ClusterSpec, *, vpc_id: str) -> str:

@@ -4,11 +4,12 @@ Everything secret of a cluster follows from the operator's master secret, the ru
 process or another machine that knows the master secret reaches the same cluster, and there is no store to lose.
 """
 
+import base64
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -56,12 +57,30 @@ class KeyRing:
 
 
 def _ssh_key(seed: bytes) -> SSHKey:
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    raw = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    public = _field(b"ssh-ed25519") + _field(raw)
+    return SSHKey(
+        private=_openssh_private(seed + raw, public), public=f"ssh-ed25519 {base64.b64encode(public).decode()}"
     )
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return SSHKey(private=private.decode(), public=public.decode())
+
+
+def _openssh_private(secret: bytes, public: bytes) -> str:
+    """OpenSSH's private key file (PROTOCOL.key), the same at every call.
+
+    Libraries fill the format's check numbers at random. User data with another text under the same client token is
+    another request to EC2, so here they are fixed; they only tell a wrong passphrase, and there is none.
+    """
+    private = bytes(8) + public + _field(secret) + _field(b"")
+    private += bytes(range(1, 1 + -len(private) % 8))
+    one_key = (1).to_bytes(4, "big")
+    whole = b"openssh-key-v1\0" + _field(b"none") * 2 + _field(b"") + one_key + _field(public) + _field(private)
+    lines = textwrap.wrap(base64.b64encode(whole).decode(), 70)
+    return "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *lines, "-----END OPENSSH PRIVATE KEY-----", ""])
+
+
+def _field(content: bytes) -> bytes:
+    """A string of the SSH protocol: its length in four bytes, and itself."""
+    return len(content).to_bytes(4, "big") + content
 
 
 def master_secret(environ: dict[str, str] | None = None) -> bytes:

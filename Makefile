@@ -1,0 +1,43 @@
+# The two commands are `make demo` and `make test`; each does all its own set-up.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format requirements wheelhouse clean
+SHELL := /bin/bash
+
+BIN := .venv/bin
+READY := .venv/.ready
+NEEDS := requirements/setup.txt requirements/dev.txt pyproject.toml
+ARGS ?=
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: $(READY) ## Run the whole of Nightreel on this machine (ARGS=--exit ends by itself)
+	@$(BIN)/nightreel demo $(ARGS)
+
+test: $(READY) ## Run all tests (ARGS goes to pytest)
+	@.setup/browser
+	@$(BIN)/nightreel data fetch ml-100k
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=web $(BIN)/lint-imports
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+requirements: $(READY) ## Resolve the pinned requirement sets anew
+	$(BIN)/python requirements/compile.py
+
+wheelhouse: $(READY) ## Fetch the wheels that a bare node needs into build/wheelhouse
+	$(BIN)/python -m pip wheel --quiet --require-hashes --wheel-dir build/wheelhouse -r requirements/spark.txt
+
+clean: ## Remove everything that was made
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(READY): $(NEEDS)
+	@.setup/environment .venv
+	@touch $@

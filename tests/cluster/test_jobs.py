@@ -1,0 +1,125 @@
+"""Jobs on a sandbox host, with a stand-in for spark-submit that takes no time."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from nightreel.cluster import jobs, ssh
+from nightreel.cluster.bootstrap import ROOT, Runtime
+from nightreel.cluster.errors import ClusterError, JobError, JobLostError
+from nightreel.cluster.jobs import JobState
+
+pytestmark = pytest.mark.sandbox
+RUNTIME = Runtime(spark_home="~/fake-spark")
+
+
+@pytest.fixture
+def master(launch: Callable[..., Any], connect: ssh.Connect) -> Any:
+    node = launch(workers=1).master
+    with connect(node) as connection:
+        connection.run(f"mkdir -p {ROOT}/conf fake-spark/bin; touch {ROOT}/conf/spark-env.sh")
+        connection.upload(b'#!/bin/bash\neval "$1"\n', PurePosixPath("fake-spark/bin/spark-submit"))
+        connection.run("chmod +x fake-spark/bin/spark-submit")
+    return node
+
+
+@pytest.fixture
+def connection(master: Any, connect: ssh.Connect) -> Iterator[ssh.Connection]:
+    with connect(master) as opened:
+        yield opened
+
+
+def ended(connection: ssh.Connection, name: str) -> jobs.JobStatus:
+    deadline = time.monotonic() + 20
+    while (status := jobs.status(connection, name)).state is JobState.RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return status
+
+
+def submit(connection: ssh.Connection, command: str, name: str = "train") -> bool:
+    return jobs.submit_or_attach(connection, name, [command], runtime=RUNTIME)
+
+
+def test_a_job_that_succeeds(connection: ssh.Connection) -> None:
+    submit(connection, "echo done")
+    assert ended(connection, "train").state is JobState.SUCCEEDED
+    assert jobs.read_log(connection, "train", 0) == b"done\n"
+
+
+def test_a_job_that_fails_keeps_its_exit_code_and_log(connection: ssh.Connection) -> None:
+    submit(connection, "echo no ratings; exit 7")
+    status = ended(connection, "train")
+    with pytest.raises(JobError, match=r"exit code 7(.|\n)*no ratings"):
+        jobs.require_success(status, "train", jobs.log_end(connection, "train"))
+
+
+def test_submitting_again_attaches(connection: ssh.Connection) -> None:
+    assert [submit(connection, "echo once >> count; sleep 1"), submit(connection, "echo twice >> count")] == [
+        True,
+        False,
+    ]
+    ended(connection, "train")
+    assert connection.run("cat count").output == "once\n"
+
+
+def test_many_submitters_at_once_start_one_job(master: Any, connect: ssh.Connect) -> None:
+    def one(_: int) -> bool:
+        with connect(master) as connection:
+            return submit(connection, "sleep 1")
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(one, range(6))) == 1
+
+
+def test_a_success_is_not_repeated(connection: ssh.Connection) -> None:
+    submit(connection, "true")
+    ended(connection, "train")
+    assert submit(connection, "true") is False
+
+
+def test_a_failure_is_set_aside_and_tried_anew(connection: ssh.Connection) -> None:
+    submit(connection, "exit 1")
+    ended(connection, "train")
+    assert submit(connection, "true") is True
+    assert (ended(connection, "train").state, jobs.status(connection, "train.1").exit_code) == (JobState.SUCCEEDED, 1)
+
+
+def test_a_job_goes_on_without_its_connection(master: Any, connect: ssh.Connect) -> None:
+    with connect(master) as connection:
+        submit(connection, "sleep 0.5; echo survived")
+    with connect(master) as connection:
+        assert ended(connection, "train").state is JobState.SUCCEEDED
+
+
+def test_a_job_killed_without_a_word_is_lost(connection: ssh.Connection) -> None:
+    submit(connection, "sleep 60")
+    connection.run(f"kill -KILL -- -$(cat {jobs.folder('train')}/pid)")
+    status = ended(connection, "train")
+    with pytest.raises(JobLostError, match="left no exit code"):
+        jobs.require_success(status, "train", "")
+
+
+def test_kill_ends_all_that_the_job_started(connection: ssh.Connection) -> None:
+    submit(connection, "sleep 61 & sleep 62")
+    jobs.kill(connection, "train")
+    assert connection.run("pgrep -f '[s]leep 6[12]'", check=False).output == ""
+
+
+def test_kill_of_no_job_does_nothing(connection: ssh.Connection) -> None:
+    jobs.kill(connection, "never")
+
+
+def test_status_of_no_job_says_so(connection: ssh.Connection) -> None:
+    with pytest.raises(ClusterError, match="there is no job never"):
+        jobs.status(connection, "never")
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a b", "a;b"])
+def test_a_name_that_could_leave_the_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="can not be used"):
+        jobs.folder(name)
