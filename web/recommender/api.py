@@ -60,11 +60,12 @@ def endpoint(method: str) -> Callable[[View], View]:
 
 
 def _discard_body(request: HttpRequest) -> None:
-    """Read what is left of a small refused upload, or the client is cut off before it sees why."""
-    left = min(_content_length(request) or 0, MOST_DISCARDED)
+    """Read the body of a small refused upload, or its client may be cut off before it sees why."""
+    if (_content_length(request) or 0) > MOST_DISCARDED:
+        return
     try:
-        while left > 0 and (piece := request.read(min(left, 64 * 1024))):
-            left -= len(piece)
+        while request.read(64 * 1024):
+            continue
     except OSError:  # the client went first
         return
 

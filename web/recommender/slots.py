@@ -16,7 +16,7 @@ from recommender.search import search, unambiguous
 USUAL_SLOTS = 3
 DEFAULT_RATING = 5
 ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth")
-PLACEHOLDERS = ("A movie you love", "Another one", "Or one you can't stand", "One more", "A last one")
+PLACEHOLDERS = ("A movie you know", "Another one", "And a third", "One more", "A last one")
 
 
 @dataclass(kw_only=True)
