@@ -203,7 +203,7 @@ def test_bundle_put_refuses_a_neighbour_out_of_range(put, make, old_model_serves
 
 @pytest.mark.parametrize("body", [b"not Arrow at all", b"ARROW1\0\0" + b"\xff" * 64 + b"ARROW1"])
 def test_bundle_put_refuses_what_is_no_bundle(put, old_model_serves, body):
-    assert problem(put(MadeBundle(body)), 422)
+    assert "the body is not a whole Arrow file" in problem(put(MadeBundle(body)), 422)
     old_model_serves()
 
 

@@ -55,9 +55,7 @@ def receive(read: Callable[[int], bytes], *, sha256: str, length: int) -> tuple[
     _sweep_drafts(folder)
     with _draft(folder) as draft:
         _write_checked(draft, read, sha256=sha256, length=length)
-        bundle = validate_bundle(draft)
-        _check_metadata(bundle)
-        return _store(draft, bundle, sha256)
+        return _store(draft, _checked_bundle(draft), sha256)
 
 
 @contextmanager
@@ -99,12 +97,16 @@ def _write_checked(draft: Path, read: Callable[[int], bytes], *, sha256: str, le
         raise UploadError(f"The body's SHA-256 is {digest.hexdigest()}, not {sha256} as its name says. Send it again.")
 
 
-def _check_metadata(bundle: Bundle) -> None:
-    """Refuse numbers that JSON, and so the database and the API, cannot say."""
+def _checked_bundle(draft: Path) -> Bundle:
+    """Open what came in as a valid bundle; BundleError otherwise, without the draft's name that nobody knows."""
     try:
+        bundle = validate_bundle(draft)
         json.dumps(asdict(bundle.metadata), allow_nan=False)
+    except BundleError as error:
+        raise BundleError(str(error).replace(draft.name, "the body")) from error
     except ValueError as error:
-        raise BundleError("the metadata has a number that is not finite") from error
+        raise BundleError("the metadata has a number that is not finite, which JSON cannot say") from error
+    return bundle
 
 
 def _store(draft: Path, bundle: Bundle, sha256: str) -> tuple[StoredBundle, bool]:
