@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from nightreel.sandbox import client
 from nightreel.sandbox.server import serve
@@ -100,7 +100,7 @@ def status(
         sys.stdout.write("\n")
         return
     _announce(sandbox.record)
-    table = Table("instance", "state", "address", "home")
+    table = Table("instance", "state", "address", Column("home", overflow="fold"))
     for instance in instances:
         table.add_row(instance["id"], instance["state"], instance["address"], instance["home"])
     Console().print(table)

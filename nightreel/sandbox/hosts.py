@@ -111,7 +111,7 @@ class Machine:
 
     def _say(self, line: str) -> None:
         with (self.directory / "boot.log").open("a") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {line}\n")
+            log.write(f"{_utc(time.time())} {line}\n")
 
     def _install_commands(self) -> None:
         scripts = {"poweroff": _POWEROFF, "shutdown": _SHUTDOWN, "sudo": _SUDO, "systemctl": _SYSTEMCTL}
@@ -156,7 +156,7 @@ class Machine:
         )  # fmt: skip
         description = self.directory / "host.json"
         description.write_text(json.dumps(asdict(spec)))
-        self._say("boot" + "".join(f", powers off at {time.ctime(moment)}" for moment in spec.power_offs))
+        self._say(f"boot, powers off at {_utc(min(spec.power_offs))}" if spec.power_offs else "boot")
         command = [*isolation.command, sys.executable, "-I", ssh_host.__file__, str(description)]
         with (self.directory / "boot.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -230,6 +230,10 @@ class Machine:
     def running(self) -> bool:
         """Whether a process of this machine was started and not yet waited for."""
         return self._process is not None
+
+
+def _utc(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
 
 
 class Hosts(threading.Thread):

@@ -23,8 +23,17 @@ def live_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.fixture(scope="session")
+def session_ec2(live_sandbox: Sandbox) -> Any:
+    """One client for all tests: to make one takes botocore a quarter of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in live_sandbox.environment.items():
+            patch.setenv(name, value)
+        return boto3.client("ec2", config=boto3.session.Config(retries={"total_max_attempts": 1}))
+
+
 @pytest.fixture
-def sandbox(live_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(live_sandbox: Sandbox, session_ec2: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """The live sandbox, with nothing running and nothing going wrong in it."""
     for name, value in live_sandbox.environment.items():
         monkeypatch.setenv(name, value)
@@ -32,12 +41,12 @@ def sandbox(live_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     live_sandbox.clear_faults()
     living = [entry["id"] for entry in live_sandbox.instances() if entry["state"] != "terminated"]
     if living:
-        boto3.client("ec2").terminate_instances(InstanceIds=living)
+        session_ec2.terminate_instances(InstanceIds=living)
 
 
 @pytest.fixture
-def ec2(sandbox: Sandbox) -> Any:
-    return boto3.client("ec2", config=boto3.session.Config(retries={"total_max_attempts": 1}))
+def ec2(sandbox: Sandbox, session_ec2: Any) -> Any:
+    return session_ec2
 
 
 @pytest.fixture

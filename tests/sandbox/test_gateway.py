@@ -108,7 +108,15 @@ def test_launch_with_bad_parameters_is_refused(launch, options, code) -> None:
     assert code_of(error) == code
 
 
-@pytest.mark.parametrize("interface", [{}, {"NetworkInterfaces": [{"DeviceIndex": 0, "DeleteOnTermination": True}]}])
+def test_launch_answers_with_what_is_described(launch, describe) -> None:
+    instance = launch(TagSpecifications=TAGGED)[0]
+    described = describe(instance["InstanceId"])
+    assert instance["NetworkInterfaces"] == described["NetworkInterfaces"]
+
+
+@pytest.mark.parametrize(
+    "interface", [{}, {"NetworkInterfaces": [{"DeviceIndex": 0, "AssociatePublicIpAddress": True}]}]
+)
 def test_launch_gives_a_private_address_of_the_network_only(sandbox: Sandbox, launch, describe, interface) -> None:
     instance = describe(launch(**interface)[0]["InstanceId"])
     assert instance["PrivateIpAddress"].startswith(sandbox.record.network.removesuffix("0.0/16"))

@@ -47,6 +47,15 @@ def test_exec_passes_output_whole_under_back_pressure(machine) -> None:
     assert len(stdout.read()) == 20_000_000
 
 
+def test_exec_waits_for_a_client_that_does_not_read(machine, run, eventually) -> None:
+    _, client = machine
+    _, stdout, _ = client.exec_command("head -c 4000000 /dev/zero; touch done")
+    eventually(lambda: len(stdout.channel.in_buffer) > 2_000_000)  # the client's window is full
+    assert run(client, "test -e done")[0] == 1
+    assert len(stdout.read()) == 4_000_000
+    assert run(client, "test -e done")[0] == 0
+
+
 def test_exec_many_at_once_over_one_connection(machine, run) -> None:
     _, client = machine
     channels = [client.exec_command(f"sleep 0.2; echo {number}")[1] for number in range(8)]
