@@ -1,13 +1,14 @@
 """Retrain the movie similarity matrix on an ephemeral Spark cluster and publish it.
 
-**plan** fixes what the run does. **launch_cluster** brings up EC2 machines, **bootstrap_spark** ships code and ratings
-to them and starts Spark, **train_similarity** runs the ALS job there (deferred: it holds no worker) and **fetch_bundle**
-brings the one artifact back. Then the cluster is destroyed, while **quality_gate** judges the new model and
-**publish_bundle** makes the site serve it.
+**plan** fixes what the run does. **launch_cluster** brings up EC2 machines, **bootstrap_spark** ships code and
+ratings to them and starts Spark, **train_similarity** runs the ALS job there (deferred: it holds no worker) and
+**fetch_bundle** brings the one artifact back. Then the cluster is destroyed, while **quality_gate** judges the new
+model and **publish_bundle** makes the site serve it.
 
 - Every task may be retried or cleared: launch adopts what is there, the job is re-attached, an upload that was made
   already changes nothing.
-- **destroy_cluster** always runs and proves that nothing is left; besides, every machine powers itself off at its expiry.
+- **destroy_cluster** always runs and proves that nothing is left; besides, every machine powers itself off at its
+  expiry.
 - **verdict** makes the run's colour tell the truth: green only if every task ended as it should.
 - To publish a fetched bundle again, clear **publish_bundle** alone. To train again after the cluster is gone, clear
   **launch_cluster** with everything downstream.
@@ -46,7 +47,7 @@ with DAG(
         "execution_timeout": timedelta(minutes=10),
         "retry_policy": CLUSTER_RULES,
     },
-):
+) as dag:
     # No dagrun_timeout: it would skip the teardown and leak the cluster.
     plan = PlanRun(task_id="plan", retries=0)
     launch = LaunchCluster(task_id="launch_cluster", plan=plan.output)

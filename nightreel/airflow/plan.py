@@ -95,7 +95,7 @@ class PlanRun(BaseOperator):
             bundle=str(Path(_required(ARTIFACTS)) / name / "similarity.arrow"),
             arguments=["--run-id", dag_run.run_id, *job_arguments(params)],
             publish=bool(params["publish"]),
-            **{field: Variable.get(variable, default=None) for field, variable in _OPTIONAL.items()},
+            **{field: Variable.get(variable, default=None) or None for field, variable in _OPTIONAL.items()},
         )
         plan.spec(ssh_port=22)
         self.log.info("cluster %s: 1 master + %d worker(s), %s", name, plan.workers, plan.instance_type)

@@ -39,7 +39,6 @@ class LocalSite:
             "NIGHTREEL_SITE_DATA": str(self.state),
             "NIGHTREEL_SITE_SECRET_KEY": secrets.token_urlsafe(50),
             "NIGHTREEL_SITE_HOSTS": "127.0.0.1,localhost",
-            "NIGHTREEL_SITE_TLS": "off",
         }
 
     def start(self, services: Services) -> None:

@@ -1,0 +1,47 @@
+"""`nightreel`: one command line for the cluster, the model, the sandbox and the demo."""
+
+import logging
+import os
+import sys
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from nightreel.bundle.publish import PublishError
+from nightreel.bundle.schema import BundleError
+from nightreel.cli import cluster, demo, model, sandbox
+from nightreel.cluster.errors import ClusterError
+
+app = typer.Typer(
+    name="nightreel",
+    help="A movie recommender that retrains itself every night on a Spark cluster that never leaks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+cluster.register(app)
+model.register(app)
+demo.register(app)
+app.add_typer(sandbox.app, name="sandbox")
+
+
+def main() -> None:
+    """Run the command line. What went wrong is said in a sentence, with exit code 1."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_path=False, show_level=False)],
+    )
+    for noisy in ("botocore", "boto3", "paramiko", "urllib3", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except (ClusterError, BundleError, PublishError, ValueError, OSError) as error:
+        if os.environ.get("NIGHTREEL_DEBUG"):
+            raise
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]nightreel:[/] {error}", markup=True, highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

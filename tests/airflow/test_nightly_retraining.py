@@ -1,0 +1,79 @@
+"""The DAG's shape: what must hold for the run's colour to be honest and the cluster to go."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import nightly_retraining
+import pytest
+from airflow.sdk import CronTriggerTimetable
+
+from nightreel.airflow.plan import longest_duration
+
+DAG = nightly_retraining.dag
+ORDER = [
+    "plan",
+    "launch_cluster",
+    "bootstrap_spark",
+    "train_similarity",
+    "fetch_bundle",
+    "quality_gate",
+    "publish_bundle",
+]
+
+
+def task(name: str) -> Any:
+    return DAG.get_task(name)
+
+
+def test_steps_come_one_after_the_other() -> None:
+    for earlier, later in pairwise(ORDER):
+        assert later in task(earlier).downstream_task_ids
+
+
+@pytest.mark.parametrize("setup", ["plan", "launch_cluster", "bootstrap_spark"])
+def test_teardown_runs_whichever_setup_failed(setup: str) -> None:
+    assert task(setup).is_setup
+    assert "destroy_cluster" in task(setup).downstream_task_ids
+
+
+@pytest.mark.parametrize("name", ["destroy_cluster", "verdict"])
+def test_a_failed_teardown_fails_the_run(name: str) -> None:
+    assert task(name).is_teardown
+    assert task(name).on_failure_fail_dagrun
+
+
+def test_verdict_comes_last() -> None:
+    assert task("verdict").downstream_task_ids == set()
+    assert task("verdict").upstream_task_ids >= {"destroy_cluster", "publish_bundle"}
+
+
+def test_publishing_does_not_hold_the_cluster() -> None:
+    assert "publish_bundle" not in task("destroy_cluster").upstream_task_ids
+    assert "quality_gate" not in task("destroy_cluster").upstream_task_ids
+
+
+def test_no_run_timeout_skips_the_teardown() -> None:
+    assert DAG.dagrun_timeout is None
+
+
+def test_one_run_at_a_time_every_night() -> None:
+    assert (DAG.max_active_runs, DAG.catchup) == (1, False)
+    assert isinstance(DAG.timetable, CronTriggerTimetable)
+
+
+def test_every_task_is_bounded() -> None:
+    assert all(isinstance(each.execution_timeout, timedelta) for each in DAG.tasks)
+
+
+def test_default_lifetime_covers_all_retries() -> None:
+    lifetime = timedelta(hours=DAG.params["lifetime_hours"])
+    assert longest_duration(DAG.tasks) <= lifetime
+
+
+def test_form_can_be_submitted_as_it_is() -> None:
+    DAG.params.validate()
+
+
+def test_dag_explains_itself() -> None:
+    assert all(f"**{name}**" in DAG.doc_md for name in DAG.task_ids)

@@ -1,0 +1,27 @@
+import pytest
+
+from nightreel.airflow.publishing import unexpected
+
+TASKS = ["plan", "train", "publish"]
+FINE = dict.fromkeys(TASKS, "success")
+
+
+def wrong(**changes: str | None) -> dict[str, str]:
+    return unexpected({**FINE, **changes}, tasks=TASKS, may_be_skipped={"publish"})
+
+
+def test_all_succeeded_is_as_it_should_be() -> None:
+    assert wrong() == {}
+
+
+def test_a_step_skipped_with_leave_is_as_it_should_be() -> None:
+    assert wrong(publish="skipped") == {}
+
+
+@pytest.mark.parametrize("state", ["failed", "upstream_failed", "skipped", "removed", None])
+def test_any_other_state_is_named(state: str | None) -> None:
+    assert wrong(train=state) == {"train": state or "not run"}
+
+
+def test_a_task_that_is_not_listed_did_not_run() -> None:
+    assert unexpected({}, tasks=["plan"], may_be_skipped=set()) == {"plan": "not run"}
