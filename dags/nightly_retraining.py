@@ -33,8 +33,8 @@ with DAG(
     dag_id="nightly_retraining",
     description="Train on an ephemeral Spark cluster, publish to the site, leave nothing behind",
     doc_md=__doc__,
-    # Without a start date the first run is the next night's: setting it up launches nothing.
-    schedule=CronTriggerTimetable("0 3 * * *", timezone="UTC"),
+    # No start date and next to no grace for a night that has passed: setting it up launches nothing.
+    schedule=CronTriggerTimetable("0 3 * * *", timezone="UTC", run_immediately=timedelta(seconds=1)),
     catchup=False,
     max_active_runs=1,
     params=form(),

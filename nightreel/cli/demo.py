@@ -213,11 +213,12 @@ def _task_table(tasks: list[dict[str, Any]]) -> Table:
 
 
 def _print_changes(tasks: list[dict[str, Any]], shown: dict[str, str]) -> dict[str, str]:
-    now = {task["task_id"]: task["state"] or "waiting" for task in tasks}
-    for task_id, state in now.items():
+    for task in tasks:
+        task_id, state = task["task_id"], task["state"] or "waiting"
         if shown.get(task_id) != state and state not in ("waiting", "scheduled", "queued"):
-            console.print(f"  {task_id}: {state}")
-    return now
+            seconds = f" ({task['duration']:.0f} s)" if task["end_date"] and task["duration"] else ""
+            console.print(f"  {task_id}: {state}{seconds}")
+    return {task["task_id"]: task["state"] or "waiting" for task in tasks}
 
 
 def leftovers(sandbox: Sandbox) -> dict[str, int]:

@@ -7,6 +7,7 @@ process or another machine that knows the master secret reaches the same cluster
 import base64
 import os
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def _field(content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + content
 
 
-def master_secret(environ: dict[str, str] | None = None) -> bytes:
+def master_secret(environ: Mapping[str, str] | None = None) -> bytes:
     """The operator's master secret: from NIGHTREEL_MASTER_SECRET, else from a file that is made at first use.
 
     The file is `nightreel/master-secret` in the user's configuration folder, readable by its owner alone.
@@ -98,7 +99,7 @@ def master_secret(environ: dict[str, str] | None = None) -> bytes:
     return given.encode()
 
 
-def _secret_file(env: os._Environ[str] | dict[str, str]) -> Path:
+def _secret_file(env: Mapping[str, str]) -> Path:
     home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "~")).expanduser() / ".config")
     path = home / "nightreel" / "master-secret"
     if not path.exists():

@@ -77,3 +77,8 @@ def test_form_can_be_submitted_as_it_is() -> None:
 
 def test_dag_explains_itself() -> None:
     assert all(f"**{name}**" in DAG.doc_md for name in DAG.task_ids)
+
+
+def test_setting_it_up_waits_for_the_next_night() -> None:
+    assert DAG.start_date is None
+    assert DAG.timetable._run_immediately == timedelta(seconds=1)
