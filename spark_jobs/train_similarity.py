@@ -26,6 +26,7 @@ import pyarrow as pa
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
 
 from nightreel.bundle.schema import BundleError, BundleMetadata
 from nightreel.bundle.writer import write_bundle
@@ -39,6 +40,8 @@ from nightreel.recommend.titles import Movie, read_movies
 
 JUDGED_RATINGS, JUDGED_MOVIES = 1_000_000, 10_000
 """The evaluation's sample, so that the judge never costs more than the work."""
+
+LIKES_PER_BLOCK = 500_000
 
 COUNTED = "user int, movie int, rating float, time double"
 
@@ -59,9 +62,9 @@ class Factors:
 def main(arguments: list[str] | None = None) -> int:
     """Run the job; 0 when the bundle is written, 2 with one sentence when the input is at fault."""
     options = parse(arguments)
-    # Progress is ours to print; a warning of Spark's is worth reading, its news are not.
-    quiet = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "WARN"}
-    spark = SparkSession.builder.appName("nightreel: train similarity").config(map=quiet).getOrCreate()
+    # Progress is ours to print, one line per phase.
+    builder = SparkSession.builder.appName("nightreel: train similarity").config("spark.log.level", "ERROR")
+    spark = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     # Spark's 200 are made for a large cluster: on a small one the empty tasks cost more than the work.
     spark.conf.set("spark.sql.shuffle.partitions", 2 * spark.sparkContext.defaultParallelism)
     try:
@@ -84,8 +87,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--code-revision", default="unknown", help="which code made the bundle")
     parser.add_argument("--rank", type=_number(int, 1, 1024), default=64, help="factors per movie")
     parser.add_argument("--iterations", type=_number(int, 1, 100), default=10, help="rounds of ALS")
-    parser.add_argument("--reg", type=_number(float, 0, 1000), default=0.1, help="ALS regularisation per rating")
-    parser.add_argument("--alpha", type=_number(float, 0, 1000), default=3.0, help="confidence of a like over none")
+    parser.add_argument("--reg", type=_number(float, 0, 1000), default=0.03, help="ALS regularisation per like")
+    parser.add_argument("--alpha", type=_number(float, 0, 1000), default=1.0, help="confidence of a like over none")
     parser.add_argument("--seed", type=_number(int, 0, 2**31 - 1), default=7, help="of ALS and of the evaluation")
     parser.add_argument("--like-threshold", type=_number(float, 0.5, 5), default=4.0, help="stars that make a like")
     parser.add_argument("--neighbours", type=_number(int, 1, 1000), default=50, help="neighbours per movie")
@@ -182,7 +185,11 @@ def count_ratings(ratings: DataFrame, layout: Layout) -> pa.Table:
 
 def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
     """Factorise the likes and sum up the users' moments where their factors are."""
-    blocks = likes.sparkSession.sparkContext.defaultParallelism
+    count = likes.count()
+    if not count:
+        raise JobError(f"no rating reaches {options.like_threshold} stars; lower --like-threshold")
+    # MLlib's 10 blocks suit no size. By the likes, not by the cores: the same data starts alike on every cluster.
+    blocks = 2 + count // LIKES_PER_BLOCK
     als = ALS(
         rank=options.rank,
         maxIter=options.iterations,
@@ -193,14 +200,11 @@ def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
         userCol="user",
         itemCol="movie",
         ratingCol="like",
-        numUserBlocks=blocks,  # MLlib's 10 are too few for a large cluster and too many for a laptop
+        numUserBlocks=blocks,
         numItemBlocks=blocks,
         checkpointInterval=-1,  # would need a directory that every node shares
     )
-    liked = likes.withColumn("like", F.lit(1.0))
-    if liked.isEmpty():
-        raise JobError(f"no rating reaches {options.like_threshold} stars; lower --like-threshold")
-    model = als.fit(liked)
+    model = als.fit(likes.withColumn("like", F.lit(1.0)))
     items = model.itemFactors.toArrow().sort_by("id")
     if len(items) < 2:
         raise JobError("only one movie is liked by anybody; a model needs two at least")
@@ -222,8 +226,8 @@ def matrix(features: pa.Array) -> npt.NDArray[np.float32]:
 def sum_moments(model: Any, activity: DataFrame) -> Moments:
     """Add up the users' moments where the users are; only f² numbers leave each group of them."""
 
-    @F.arrow_udf("binary", F.ArrowUDFType.GROUPED_AGG)
-    def partial(features: pa.Array, likes: pa.Array) -> bytes:
+    @arrow_udf("binary")  # type: ignore[call-overload, untyped-decorator]  # the hints below say its kind
+    def partial(features: pa.Array, likes: pa.Array) -> pa.Scalar:
         part = Moments.of_users(matrix(features), likes.to_numpy())
         return np.concatenate([[part.weight], part.first, part.second.ravel()]).tobytes()
 
@@ -241,7 +245,7 @@ def nearest(spark: SparkSession, embedding: npt.NDArray[np.float32], *, count: i
     step = block_rows(movies)
     shared = spark.sparkContext.broadcast(unit_rows(embedding))
 
-    @F.arrow_udf("struct<ids: array<int>, scores: array<float>>", F.ArrowUDFType.SCALAR)
+    @arrow_udf("struct<ids: array<int>, scores: array<float>>")  # type: ignore[call-overload, untyped-decorator]
     def find(rows: pa.Array) -> pa.Array:
         first, last = rows[0].as_py(), rows[-1].as_py() + 1  # the rows of a batch follow each other
         ends = [(start, min(start + step, last)) for start in range(first, last, step)]

@@ -34,7 +34,7 @@ class TastePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class TastePath:
-    """Points from taste 0 to 1, linear in between; `offset` is c as a fraction of the median variance."""
+    """Points from taste 0 to 1, linear in between; `offset` is c in typical variances of a movie."""
 
     offset: float
     points: Sequence[TastePoint]

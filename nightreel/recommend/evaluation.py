@@ -28,6 +28,7 @@ MAX_QUERIES = 2_000
 SHRINK = 50
 PROTOCOL = f"three seeds, {HELD_OUT:.0%} of users held out, top {TOP}, version 1"
 OURS = "Nightreel"
+FAMILIAR = TASTES["familiar"]
 
 _DISCOUNTS = 1 / np.log2(np.arange(2, TOP + 2))
 
@@ -146,24 +147,28 @@ def evaluate(split: Split, *, model: TasteModel, factors: npt.NDArray[np.float32
     """Judge our model along the slider and every baseline on one split, ours at the default position first.
 
     `model` and `factors` come from a fit on the split's training likes, one row per movie index. Each row of the
-    result has the model's name and position, its figures over all movies and over the tail, and `behind_ours_error`:
-    the standard error of its NDCG@10 difference to ours at the default.
+    result has the model's name and position and its figures over all movies and over the tail. `ndcg_error` is the
+    standard error of its NDCG@10 difference to ours at the familiar end, `tail_ndcg_error` to ours at the default:
+    the two figures that the gate looks at.
     """
     nothing = np.zeros(split.training.movie_count, dtype=bool)
     head = head_of(split.training.popularity)
     positions = sorted(TASTES.items(), key=lambda item: item[1] != DEFAULT_TASTE)
     ours = [TasteRanker(model, name=name, taste=taste) for name, taste in positions]
-    reference = judge_ranker(ours[0], split.queries, hidden=nothing)
+    familiar = next(ranker for ranker in ours if ranker.taste == FAMILIAR)
+    best_known = judge_ranker(familiar, split.queries, hidden=nothing)
+    best_tail = judge_ranker(ours[0], split.queries, hidden=head)
 
     def row(ranker: Ranker, taste: float | None) -> dict[str, Any]:
         everywhere = judge_ranker(ranker, split.queries, hidden=nothing)
-        tail = _figures(judge_ranker(ranker, split.queries, hidden=head))
+        tail = judge_ranker(ranker, split.queries, hidden=head)
         return {
             "model": ranker.name,
             "taste": taste,
             **_figures(everywhere),
-            **{f"tail_{name}": value for name, value in tail.items()},
-            "behind_ours_error": paired_error(everywhere.users, everywhere.ndcg - reference.ndcg),
+            "ndcg_error": paired_error(everywhere.users, everywhere.ndcg - best_known.ndcg),
+            **{f"tail_{name}": value for name, value in _figures(tail).items()},
+            "tail_ndcg_error": paired_error(tail.users, tail.ndcg - best_tail.ndcg),
             "protocol": PROTOCOL,
         }
 

@@ -29,13 +29,18 @@ DEFAULT_TASTE = 0.5
 LOWEST_RATING, HIGHEST_RATING = 0.5, 5.0
 
 DEFAULT_PATH = TastePath(
-    offset=0.1,
+    offset=0.5,
     points=(
         TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.01),
-        TastePoint(taste=0.5, beta=0.5, eta=0.125, noise=0.01),
-        TastePoint(taste=1.0, beta=0.0, eta=0.25, noise=0.01),
+        TastePoint(taste=0.5, beta=0.6, eta=0.8, noise=0.03),
+        TastePoint(taste=1.0, beta=0.0, eta=0.9, noise=0.03),
     ),
 )
+"""Familiar is best at predicting the rest of somebody's likes, balanced near the best in the long tail.
+
+Found on ml-latest-small and ml-100k by the three-seed evaluation. With this offset
+the movies that everybody knows are held back, and the rare ones, of which little is known, are not pushed up.
+"""
 
 
 def parse_taste(text: str) -> float:
@@ -57,6 +62,15 @@ def rating_pull(ratings: Sequence[float]) -> Float64:
     if not ((values >= LOWEST_RATING) & (values <= HIGHEST_RATING)).all():
         raise ValueError(f"ratings must lie between {LOWEST_RATING} and {HIGHEST_RATING} stars, not {list(ratings)}")
     return (values - 3) / 2
+
+
+def typical_variance(variance: Float32) -> float:
+    """Return the contraharmonic mean ΣKᵢᵢ² / ΣKᵢᵢ: the variance of the movies that have any.
+
+    Unlike the median it does not sink with every rare movie that a catalogue adds.
+    """
+    total = float(variance.sum(dtype=np.float64))
+    return float(np.square(variance, dtype=np.float64).sum()) / total if total > 0 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +131,7 @@ class TasteModel:
         self.path = path
         self.variance: Float32 = np.einsum("if,if->i", embedding, embedding)
         smallest = float(np.finfo(np.float32).tiny)  # a model without any variance must not divide by nothing
-        self.offset = max(path.offset * float(np.median(self.variance)), smallest)
+        self.offset = max(path.offset * typical_variance(self.variance), smallest)
         self._log_scale: Float32 = np.log(self.variance + np.float32(self.offset))
 
     @classmethod
