@@ -119,7 +119,8 @@ def demo(
     Ports that are taken are replaced by free ones. With --exit the exit code is 0 only if the run succeeded, the site
     serves the new model and nothing is left of the cluster.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
     state = Path(tempfile.mkdtemp(prefix="nightreel-demo-"))
     failed = True
     try:

@@ -1,12 +1,15 @@
 """The DAG's shape: what must hold for the run's colour to be honest and the cluster to go."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import nightly_retraining
 import pytest
 from airflow.sdk import CronTriggerTimetable
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables import trigger
+from airflow.timetables.base import TimeRestriction
 
 from nightreel.airflow.plan import longest_duration
 
@@ -79,6 +82,12 @@ def test_dag_explains_itself() -> None:
     assert all(f"**{name}**" in DAG.doc_md for name in DAG.task_ids)
 
 
-def test_setting_it_up_waits_for_the_next_night() -> None:
-    assert DAG.start_date is None
-    assert DAG.timetable._run_immediately == timedelta(seconds=1)
+def test_setting_it_up_waits_for_the_next_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(DAG)).timetable
+    # A minute after the hour of the schedule is when Airflow would still make up for the night that has passed.
+    monkeypatch.setattr(trigger, "utcnow", lambda: datetime(2026, 5, 1, 3, 1, tzinfo=UTC))
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+    assert first is not None
+    assert first.run_after == datetime(2026, 5, 2, 3, 0, tzinfo=UTC)
