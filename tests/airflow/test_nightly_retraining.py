@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-import nightly_retraining
 import pytest
 from airflow.sdk import CronTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 
+import nightly_retraining
 from nightreel.airflow.plan import longest_duration
 
 DAG = nightly_retraining.dag

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from django.test import Client
+
 from recommender import publishing
 from recommender.model_store import ServedModel, store
 from recommender.models import StoredBundle
-
 from tests.web.made_bundles import MadeBundle, make_bundle
 
 TOKEN = "a-token-for-tests-only"

@@ -3,9 +3,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from recommender.model_store import store
 
 from nightreel.recommend.taste_model import TasteModel
+from recommender.model_store import store
 from tests.web.conftest import TOKEN
 from tests.web.made_bundles import CHILDREN, IDS, MOVIES, MadeBundle
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from recommender.answers import Because, Recommendation, Seed
 from recommender.cards import PLAIN_TONE, card, tone
 from recommender.models import Movie

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from config import environment
 from django.core.exceptions import ImproperlyConfigured
+
+from config import environment
 
 WEB = Path(__file__).parents[2] / "web"
 

@@ -7,11 +7,11 @@ from io import BytesIO
 
 import pytest
 from django.utils import timezone
+
+from nightreel.bundle.schema import BundleError
 from recommender import publishing
 from recommender.model_store import store
 from recommender.models import Activation, Movie, StoredBundle, bundles_folder
-
-from nightreel.bundle.schema import BundleError
 from tests.web.made_bundles import IDS, MOVIES, MadeBundle
 
 pytestmark = pytest.mark.django_db

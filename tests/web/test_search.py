@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from recommender.search import fold, search, unambiguous
 
+from recommender.search import fold, search, unambiguous
 from tests.web.made_bundles import IDS
 
 
