@@ -111,6 +111,10 @@ def adopt_orphans() -> None:
 
 def _end(process: subprocess.Popen[bytes], *, timeout: float) -> None:
     family = _family(process)
+    for member in family:
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(member.pid) != process.pid:  # it made a group of its own
+                member.terminate()
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     _, alive = psutil.wait_procs(family, timeout=timeout)
