@@ -29,11 +29,11 @@ DEFAULT_TASTE = 0.5
 LOWEST_RATING, HIGHEST_RATING = 0.5, 5.0
 
 DEFAULT_PATH = TastePath(
-    offset=0.5,
+    offset=0.35,
     points=(
         TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.01),
-        TastePoint(taste=0.5, beta=0.6, eta=0.8, noise=0.03),
-        TastePoint(taste=1.0, beta=0.0, eta=0.9, noise=0.03),
+        TastePoint(taste=0.5, beta=0.4, eta=0.75, noise=0.03),
+        TastePoint(taste=1.0, beta=0.0, eta=0.8, noise=0.03),
     ),
 )
 """Familiar is best at predicting the rest of somebody's likes, balanced near the best in the long tail.
