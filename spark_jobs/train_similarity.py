@@ -150,7 +150,7 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
     metadata = describe_run(spark, options, dataset, evaluation)
     digest = write_bundle(options.out, columns=columns, metadata=metadata)
     for row in quality_table(evaluation) if evaluation else []:
-        print("  ".join([f"{row[0]:<24}", *(f"{cell:>14}" for cell in row[1:])]))  # noqa: T201
+        print("  ".join([f"{row[0]:<24}", *(f"{cell:>11}" for cell in row[1:])]))  # noqa: T201
     log.done(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MB, sha256 {digest})")
 
 
@@ -161,7 +161,6 @@ def read_ratings(spark: SparkSession, layout: Layout) -> DataFrame:
         schema=COUNTED,
         sep=layout.separator,
         header=layout.header,
-        encoding=layout.encoding,
         enforceSchema=True,
     )
     latest = F.max_by("rating", F.struct("time", "rating")).alias("rating")

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -27,6 +27,9 @@ from nightreel.recommend.evaluation import quality_table
 from nightreel.recommend.queries import answer, read_queries
 from nightreel.recommend.ratings import find_layout
 from nightreel.recommend.taste_model import TASTES, parse_taste
+
+HOME = Path(nightreel.__file__).parent.parent
+"""The checkout, where the training job lies beside the package."""
 
 console = Console(soft_wrap=True, highlight=False)
 bundle_app = typer.Typer(help="Look at a bundle.", no_args_is_help=True)
@@ -70,6 +73,7 @@ def train(
     options = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     if not evaluate:
         options.append("--no-evaluate")
+    options += ["--code-revision", code_revision(HOME)]
     console.print(f"Training on {folder}. Licence: {datasets.licence_of(datasets.name_of(folder))}")
     run_job(["--ratings", str(folder.resolve()), "--out", str(out.resolve()), *options], memory=memory)
     show_quality(open_bundle(out).metadata)
@@ -78,10 +82,9 @@ def train(
 
 def run_job(arguments: list[str], *, memory: str) -> None:
     """Run the training job with spark-submit on this machine's cores and show its lines; exits with 1 when it fails."""
-    home = Path(nightreel.__file__).parent.parent
     command = [spark_submit(), "--master", "local[*]", "--driver-memory", memory]
-    command += ["--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=ERROR", str(job_file(home)), *arguments]
-    path = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
+    command += ["--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=ERROR", str(job_file(HOME)), *arguments]
+    path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
     own = {"PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         job = subprocess.Popen(
@@ -94,9 +97,10 @@ def run_job(arguments: list[str], *, memory: str) -> None:
         )
         try:
             with console.status("Starting Spark"):
-                show_lines(job.stdout or [])
+                rest = show_phases(job.stdout or [])
             if job.wait():
-                show_errors(errors)
+                errors.seek(0)
+                show_failure(rest or errors.readlines())
                 raise typer.Exit(1)
         finally:
             if job.poll() is None:
@@ -104,20 +108,25 @@ def run_job(arguments: list[str], *, memory: str) -> None:
                 job.wait()
 
 
-def show_lines(lines: Iterable[str]) -> None:
-    """Print the phases as they finish; the job's own table is left out, a better one follows."""
+def show_phases(lines: Iterable[str]) -> list[str]:
+    """Print the phases as they finish and return the other lines: the job's own table, or what went wrong.
+
+    spark-submit sends a Python job's error output the same way as its output.
+    """
+    rest = []
     for line in lines:
         if line.startswith("["):
             console.print(line.rstrip(), markup=False)
+        else:
+            rest.append(line)
+    return rest
 
 
-def show_errors(errors: IO[str]) -> None:
-    """Print what went wrong: the job's own sentence where it said one, else the end of its error output."""
-    errors.seek(0)
-    lines = [line.rstrip() for line in errors if line.strip()]
-    said = [line for line in lines if line.startswith("train_similarity")]
+def show_failure(lines: Sequence[str]) -> None:
+    """Print the job's own sentence where it said one, else the end of what it wrote."""
+    said = [line for line in lines if line.startswith("train_similarity:")]
     for line in said or lines[-20:]:
-        Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(line.rstrip(), markup=False, highlight=False)
 
 
 def spark_submit() -> str:
@@ -137,6 +146,13 @@ def job_file(home: Path) -> Path:
     if not job.is_file():
         raise ValueError(f"the training job {job} is not there: run `nightreel train` from a checkout of Nightreel")
     return job
+
+
+def code_revision(home: Path) -> str:
+    """Return the checkout's commit, or "unknown" where there is no git or no checkout."""
+    command = ["git", "-C", str(home), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    return done.stdout.strip() if done and not done.returncode else "unknown"
 
 
 def recommend(

@@ -144,7 +144,7 @@ def paired_error(users: Rows, differences: npt.NDArray[np.float64]) -> float | N
 
 
 def evaluate(split: Split, *, model: TasteModel, factors: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
-    """Judge our model along the slider and every baseline on one split, ours at the default position first.
+    """Judge our model along the slider and every baseline on one split.
 
     `model` and `factors` come from a fit on the split's training likes, one row per movie index. Each row of the
     result has the model's name and position and its figures over all movies and over the tail. `ndcg_error` is the
@@ -153,11 +153,9 @@ def evaluate(split: Split, *, model: TasteModel, factors: npt.NDArray[np.float32
     """
     nothing = np.zeros(split.training.movie_count, dtype=bool)
     head = head_of(split.training.popularity)
-    positions = sorted(TASTES.items(), key=lambda item: item[1] != DEFAULT_TASTE)
-    ours = [TasteRanker(model, name=name, taste=taste) for name, taste in positions]
-    familiar = next(ranker for ranker in ours if ranker.taste == FAMILIAR)
-    best_known = judge_ranker(familiar, split.queries, hidden=nothing)
-    best_tail = judge_ranker(ours[0], split.queries, hidden=head)
+    ours = {taste: TasteRanker(model, name=name, taste=taste) for name, taste in TASTES.items()}
+    best_known = judge_ranker(ours[FAMILIAR], split.queries, hidden=nothing)
+    best_tail = judge_ranker(ours[DEFAULT_TASTE], split.queries, hidden=head)
 
     def row(ranker: Ranker, taste: float | None) -> dict[str, Any]:
         everywhere = judge_ranker(ranker, split.queries, hidden=nothing)
@@ -174,7 +172,7 @@ def evaluate(split: Split, *, model: TasteModel, factors: npt.NDArray[np.float32
 
     knn = [ItemKNN(split.training), ItemKNN(split.training, shrink=SHRINK)]
     baselines: list[Ranker] = [MostPopular(split.training), *knn, FactorCosine(factors)]
-    return [row(ranker, ranker.taste) for ranker in ours] + [row(ranker, None) for ranker in baselines]
+    return [row(ranker, taste) for taste, ranker in ours.items()] + [row(ranker, None) for ranker in baselines]
 
 
 def _figures(judged: Judgement) -> dict[str, float | int | None]:
@@ -190,7 +188,7 @@ def _figures(judged: Judgement) -> dict[str, float | int | None]:
 
 def quality_table(evaluation: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return the evaluation as rows of text, a header first, for a terminal or a log."""
-    header = ["model", "NDCG@10", "recall@10", "coverage", "tail NDCG@10", "tail recall@10", "tail coverage"]
+    header = ["model", "NDCG@10", "recall@10", "shown", "tail NDCG", "tail recall", "tail shown"]
     columns = ["ndcg", "recall", "coverage", "tail_ndcg", "tail_recall", "tail_coverage"]
 
     def text(value: Any) -> str:

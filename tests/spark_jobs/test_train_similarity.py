@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+import train_similarity as job
+from nightreel.bundle.reader import content_digest, validate_bundle
+from nightreel.recommend.ratings import find_layout
+from nightreel.recommend.taste_model import DEFAULT_TASTE, TasteModel
+
+pytestmark = pytest.mark.spark
+
+
+def options(folder: Path, out: Path, *extra: str):
+    return job.parse(["--ratings", str(folder), "--out", str(out), "--rank", "4", "--iterations", "5", *extra])
+
+
+@pytest.fixture(scope="module")
+def trained(spark, csv_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "model.arrow"
+    job.train(spark, options(csv_folder, out, "--run-id", "night-1", "--dataset", "made-up"))
+    return validate_bundle(out)
+
+
+def test_train_writes_what_it_read_and_how(trained, csv_folder, small_world):
+    assert len(trained) == 30
+    assert trained.metadata.run_id == "night-1"
+    assert trained.metadata.dataset["name"] == "made-up"
+    assert trained.metadata.dataset["ratings"] == len(small_world)
+    assert trained.metadata.dataset["users"] == 80
+    assert trained.metadata.parameters["rank"] == 4
+    assert str(csv_folder) not in repr(trained.metadata)
+    assert trained.titles[0] == "The Movie 1"
+    assert trained.titles[trained.row_of(115)] == "Movie 115"  # it has ratings, but no line among the movies
+    stars = [stars for _, movie, stars in small_world if movie == 7]
+    row = trained.row_of(7)
+    assert trained.rating_counts[row] == len(stars)
+    assert trained.mean_ratings[row] == pytest.approx(np.mean(stars), rel=1e-6)
+
+
+def test_train_learns_the_crowds(trained):
+    model = TasteModel.from_bundle(trained)
+    scores = model.score(seeds=[trained.row_of(1), trained.row_of(2)], ratings=[5, 5], taste=DEFAULT_TASTE)
+    assert all(trained.movie_ids[row] < 100 for row in scores.top(10))
+    assert (trained.movie_ids[trained.neighbour_ids[trained.row_of(101)][:10]] > 100).all()
+
+
+def test_train_judges_itself_beside_the_baselines(trained):
+    rows = {row["model"]: row for row in trained.metadata.evaluation}
+    assert set(rows) >= {"Nightreel, balanced", "most popular", "ItemKNN", "ItemKNN, shrink 50", "cosine of factors"}
+    assert rows["Nightreel, balanced"]["users"] == 16
+    assert rows["Nightreel, balanced"]["ndcg"] > rows["most popular"]["ndcg"] + 0.1
+
+
+def test_train_twice_gives_the_same_content(spark, csv_folder, tmp_path):
+    outs = [tmp_path / "a.arrow", tmp_path / "b.arrow", tmp_path / "c.arrow"]
+    for out, seed in zip(outs, ("1", "1", "2"), strict=True):
+        job.train(spark, options(csv_folder, out, "--no-evaluate", "--seed", seed))
+    first, second, other = (content_digest(out) for out in outs)
+    assert first == second != other
+
+
+def layouts(folder: Path, rows: list[tuple[int, int, float]]) -> list[Path]:
+    """Write the same ratings in all three layouts."""
+    folders = [folder / name for name in ("csv", "100k", "recbole")]
+    for made in folders:
+        made.mkdir()
+    header = "userId,movieId,rating,timestamp\n"
+    (folders[0] / "ratings.csv").write_text(header + "".join(f"{u},{m},{r},9\n" for u, m, r in rows))
+    (folders[0] / "movies.csv").touch()
+    tabbed = "".join(f"{u}\t{m}\t{int(r)}\t9\n" for u, m, r in rows)
+    (folders[1] / "u.data").write_text(tabbed)
+    (folders[1] / "u.item").touch()
+    typed = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    (folders[2] / "ml-100k.inter").write_text(typed + tabbed)
+    (folders[2] / "ml-100k.item").touch()
+    return folders
+
+
+def test_read_ratings_reads_every_layout_alike(spark, tmp_path, small_world):
+    for folder in layouts(tmp_path, small_world):
+        rows = job.read_ratings(spark, find_layout(folder)).collect()
+        assert sorted((row["user"], row["movie"], row["rating"]) for row in rows) == sorted(small_world)
+
+
+def write_ratings(folder: Path, *lines: str):
+    (folder / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *lines]) + "\n")
+    (folder / "movies.csv").write_text("movieId,title,genres\n1,Heat (1995),Crime\n")
+    return find_layout(folder)
+
+
+def test_read_ratings_keeps_the_last_of_two(spark, tmp_path):
+    layout = write_ratings(tmp_path, "1,1,2.0,50", "1,1,5.0,70", "1,1,3.0,60")
+    assert [row["rating"] for row in job.read_ratings(spark, layout).collect()] == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([], "no usable rating"),
+        (["a,b,c,d"], "no usable rating"),
+        (["1,1,5.0,9", "1,x,5.0,9"], "1 of 2 are no user"),
+        (["1,1,5.0,9", "1,2,11,9"], "1 of 2 are no user"),
+        (["1,1,2.0,9", "2,1,3.0,9"], "no rating reaches 4.0 stars"),
+        (["1,1,5.0,9", "2,1,5.0,9"], "only one movie is liked"),
+    ],
+)
+def test_train_refuses_and_writes_nothing(spark, tmp_path, lines, sentence):
+    write_ratings(tmp_path, *lines)
+    out = tmp_path / "model.arrow"
+    with pytest.raises(job.JobError, match=sentence):
+        job.train(spark, options(tmp_path, out, "--no-evaluate"))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("bad", [["--rank", "0"], ["--reg", "-1"], ["--like-threshold", "6"], ["--rank", "x"]])
+def test_parse_refuses(tmp_path, bad, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        options(tmp_path, tmp_path / "out", *bad)
+    assert stopped.value.code == 2
+    assert bad[0] in capsys.readouterr().err
+
+
+def test_sum_moments_agrees_with_numpy(spark, csv_folder, tmp_path):
+    ratings = job.read_ratings(spark, find_layout(csv_folder))
+    likes = ratings.where(F.col("rating") >= 4).select("user", "movie").persist()
+    factors = job.fit(likes, options(csv_folder, tmp_path / "out"))
+    # Y μ is the users' mean prediction: half of them like a movie of this crowd, hardly any other.
+    mean = factors.items @ factors.moments.mean
+    activity = likes.groupBy("user").count().collect()
+    assert factors.moments.weight == pytest.approx(sum(1 / row["count"] for row in activity))
+    assert mean[factors.movie_ids < 100].mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_nearest_agrees_with_numpy_over_several_blocks(spark, monkeypatch):
+    embedding = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
+    monkeypatch.setattr(job, "block_rows", lambda movies: 7)
+    ids, scores = job.nearest(spark, embedding, count=5)
+    correlation = embedding @ embedding.T
+    deviation = np.sqrt(np.diag(correlation))
+    correlation /= np.outer(deviation, deviation)
+    np.fill_diagonal(correlation, -np.inf)
+    np.testing.assert_array_equal(ids, np.argsort(-correlation, axis=1)[:, :5])
+    np.testing.assert_allclose(scores, -np.sort(-correlation, axis=1)[:, :5], rtol=1e-4)
+
+
+def test_sample_likes_bounds_users_and_movies(spark, csv_folder, tmp_path, monkeypatch):
+    ratings = job.read_ratings(spark, find_layout(csv_folder)).persist()
+    counts = job.count_ratings(ratings, find_layout(csv_folder))
+    likes = ratings.where(F.col("rating") >= 4).select("user", "movie")
+    known, everything = job.sample_likes(likes, counts, options(csv_folder, tmp_path / "out"))
+    assert (len(known), everything.user_count) == (30, 80)
+    monkeypatch.setattr(job, "JUDGED_RATINGS", 400)
+    monkeypatch.setattr(job, "JUDGED_MOVIES", 10)
+    known, sample = job.sample_likes(likes, counts, options(csv_folder, tmp_path / "out"))
+    assert len(known) == sample.movie_count == 10
+    assert 0 < sample.user_count < 60
+
+
+@pytest.mark.skipif(
+    not os.environ.get("NIGHTREEL_TEST_DATA"), reason="NIGHTREEL_TEST_DATA names no folder with ml-latest-small"
+)
+@pytest.mark.timeout(400)
+def test_three_disney_films_are_answered_with_films_for_children(spark, tmp_path):
+    folder = Path(os.environ["NIGHTREEL_TEST_DATA"]) / "ml-latest-small"
+    out = tmp_path / "model.arrow"
+    job.train(spark, job.parse(["--ratings", str(folder), "--out", str(out), "--no-evaluate"]))
+    bundle = validate_bundle(out)
+    seeds = [bundle.row_of(movie) for movie in (1, 364, 588)]
+    scores = TasteModel.from_bundle(bundle).score(seeds=seeds, ratings=[5, 5, 5], taste=DEFAULT_TASTE)
+    top = scores.top(10)
+    assert bundle.row_of(595) in top
+    assert sum(bool({"Children", "Animation"} & set(bundle.genres[row])) for row in top) >= 4
+    assert all(share > 0 for share in scores.reason(bundle.row_of(595)).seeds)
