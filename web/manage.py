@@ -4,8 +4,9 @@
 import os
 import sys
 
-from config.environment import prepare_data_folder
 from django.core.management import execute_from_command_line
+
+from config.environment import prepare_data_folder
 
 
 def main() -> None:

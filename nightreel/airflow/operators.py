@@ -148,6 +148,8 @@ class TrainSimilarity(ClusterOperator):
     def _command(self) -> list[str]:
         payload = f"~/{PAYLOAD}"
         return [
+            "--conf",
+            "spark.log.level=ERROR",  # the job prints what an operator wants to read
             "--py-files",
             f"{payload}/nightreel.zip",
             f"{payload}/spark_jobs/{JOB}.py",

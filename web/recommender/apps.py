@@ -1,8 +1,9 @@
 """Registers the app and the checks of its environment."""
 
-from config.checks import check_publish_token, check_secret_key
 from django.apps import AppConfig
 from django.core import checks
+
+from config.checks import check_publish_token, check_secret_key
 
 
 class RecommenderConfig(AppConfig):
