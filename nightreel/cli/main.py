@@ -5,13 +5,19 @@ import os
 import sys
 
 import typer
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from nightreel.bundle.publish import PublishError
-from nightreel.bundle.schema import BundleError
 from nightreel.cli import cluster, demo, model, sandbox
 from nightreel.cluster.errors import ClusterError
+from nightreel.local.services import ServiceError
+from nightreel.sandbox.settings import SandboxError
+
+EXPECTED = (ClusterError, PublishError, SandboxError, ServiceError, BotoCoreError, ValueError, OSError)
+"""What can go wrong for a reason that a sentence explains; anything else is a mistake of ours and shows its trace."""
 
 app = typer.Typer(
     name="nightreel",
@@ -36,10 +42,10 @@ def main() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
-    except (ClusterError, BundleError, PublishError, ValueError, OSError) as error:
+    except EXPECTED as error:
         if os.environ.get("NIGHTREEL_DEBUG"):
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]nightreel:[/] {error}", markup=True, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]nightreel:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 

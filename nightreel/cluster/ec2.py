@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from nightreel.cluster import errors, tags, user_data
 from nightreel.cluster.errors import ClusterError
@@ -48,9 +48,11 @@ class Node:
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Turn an EC2 error into one of ours that says what we were `doing`."""
+    """Turn an error of EC2, or of the way to it, into one of ours that says what we were `doing`."""
     try:
         yield
+    except BotoCoreError as error:
+        raise ClusterError(f"could not {doing}: {error}") from error
     except ClientError as error:
         detail = error.response["Error"]
         raise errors.from_ec2(detail["Code"], detail["Message"], doing=doing) from error
