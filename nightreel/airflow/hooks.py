@@ -24,21 +24,16 @@ logging.getLogger("paramiko").setLevel(logging.WARNING)
 
 
 class PinnedSSHHook(SSHHook):
-    """The SSH provider's hook for one node of ours: login, port, proxy and key of the connection count.
+    """The SSH provider's hook for one node of ours: login, port and proxy of the connection count.
 
-    The provider's own `get_conn` also believes the known_hosts files of the worker; this one believes nothing but the
-    host key that the node was given at launch.
+    The provider's own `get_conn` also believes the known_hosts files of the worker, and its constructor picks up keys
+    from the user's ~/.ssh/config. Here nothing counts but the two keys that the node was given at launch.
     """
 
     def __init__(self, *, ssh_conn_id: str, node: Node, keys: KeyRing) -> None:
         super().__init__(ssh_conn_id=ssh_conn_id, remote_host=node.address)
-        self.client_key = self._key_of_connection() or load_key(keys.client().private)
+        self.client_key = load_key(keys.client().private)
         self.expected_host_key = load_host_key(keys.host(node.role).public)
-
-    def _key_of_connection(self) -> paramiko.PKey | None:
-        if self.key_file:
-            return paramiko.PKey.from_path(self.key_file)
-        return self.pkey
 
     def get_conn(self) -> paramiko.SSHClient:
         """Connect; HostKeyError when the host presents another key."""

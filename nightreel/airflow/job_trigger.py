@@ -10,11 +10,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from nightreel.airflow.hooks import Reach
 from nightreel.cluster import jobs, lifecycle
-from nightreel.cluster.errors import ClusterError, HostKeyError
+from nightreel.cluster.errors import ClusterError, HostKeyError, NoClusterError
 from nightreel.cluster.jobs import JobState
 from nightreel.cluster.ssh import Connection
 
-_UNREACHABLE_AFTER = 10
+_UNREACHABLE_AFTER = 5 * 60.0  # seconds; the job goes on meanwhile
 
 
 class JobTrigger(BaseTrigger):
@@ -43,23 +43,22 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: `{"state": …}` when the job has ended, `{"error": …}` when that can not be known."""
-        failures = 0
+        answered = time.monotonic()
         while time.time() < self.deadline:
             try:
                 # paramiko blocks, so it gets a thread: the triggerer's loop serves other triggers too.
                 state = await asyncio.to_thread(self._poll)
-            except HostKeyError as error:
+            except (HostKeyError, NoClusterError) as error:
                 yield TriggerEvent({"error": str(error)})
                 return
             except (ClusterError, OSError, EOFError, paramiko.SSHException) as error:
-                failures += 1
-                self.log.warning("the master does not answer (%d of %d): %s", failures, _UNREACHABLE_AFTER, error)
+                self.log.warning("the master does not answer: %s", error)
                 await self._disconnect()
-                if failures >= _UNREACHABLE_AFTER:
+                if time.monotonic() - answered > _UNREACHABLE_AFTER:
                     yield TriggerEvent({"error": f"the master of {self.cluster} can not be reached: {error}"})
                     return
             else:
-                failures = 0
+                answered = time.monotonic()
                 if state is not JobState.RUNNING:
                     yield TriggerEvent({"state": str(state)})
                     return

@@ -14,6 +14,7 @@ import nightreel
 from nightreel.airflow.hooks import Reach
 from nightreel.airflow.job_trigger import JobTrigger
 from nightreel.airflow.plan import RunPlan
+from nightreel.bundle.provenance import code_revision
 from nightreel.bundle.reader import sha256_of, validate_bundle
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
@@ -21,6 +22,8 @@ from nightreel.cluster.errors import ClusterError, JobError
 from nightreel.cluster.lifecycle import Preparation
 from nightreel.cluster.packaging import zip_package
 from nightreel.cluster.ssh import Connection
+from nightreel.recommend.datasets import name_of
+from nightreel.recommend.ratings import find_layout
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"
@@ -83,7 +86,7 @@ class BootstrapSpark(ClusterOperator):
             payload = Payload(
                 {
                     code.name: code,
-                    **Payload.below("ratings", Path(plan.ratings), pattern="*"),
+                    **{f"ratings/{file.name}": file for file in find_layout(Path(plan.ratings)).files},
                     **Payload.below("spark_jobs", Path(self.job_folder), pattern="*.py"),
                 }
             )
@@ -157,6 +160,10 @@ class TrainSimilarity(ClusterOperator):
             f"{payload}/ratings",
             "--out",
             f"~/{RESULT}",
+            "--dataset",
+            name_of(Path(self.run_plan.ratings)),
+            "--code-revision",
+            code_revision(Path(nightreel.__file__).parent),
             *self.run_plan.arguments,
         ]
 
@@ -191,8 +198,6 @@ class DestroyCluster(ClusterOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """What is left by kind of resource: zeros. Raises LeakError, ClusterError."""
-        ec2 = self.reach.ec2()
-        done = lifecycle.destroy(ec2, self.run_plan.cluster)
-        left = lifecycle.leftovers(ec2, self.run_plan.cluster)
-        self.log.info("terminated %d instance(s); left: %s", done.instances, left)
-        return left
+        done = lifecycle.destroy(self.reach.ec2(), self.run_plan.cluster)
+        self.log.info("terminated %d instance(s); left: %s", done.instances, done.left)
+        return done.left

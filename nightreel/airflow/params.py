@@ -31,7 +31,7 @@ def form() -> dict[str, Param]:
         "lifetime_hours": Param(
             5,
             type="number",
-            minimum=0.5,
+            minimum=5,  # what all time-outs and retries may take together
             maximum=48,
             title="Lifetime in hours",
             description="After it every machine powers itself off, whatever else happens.",

@@ -15,8 +15,8 @@ from nightreel.recommend.gate import judge
 SITE = "nightreel_site"
 
 
-class QualityGate(BaseOperator):
-    """Refuse a model that is worse than a baseline or than the one that is served."""
+class SiteOperator(BaseOperator):
+    """A step that takes the run's bundle to the site."""
 
     template_fields: Sequence[str] = ("plan",)
 
@@ -24,6 +24,10 @@ class QualityGate(BaseOperator):
         super().__init__(**kwargs)
         self.plan = plan
         self.site_conn_id = site_conn_id
+
+
+class QualityGate(SiteOperator):
+    """Refuse a model that is worse than a baseline or than the one that is served."""
 
     def execute(self, context: Context) -> str:
         """The gate's sentence. AirflowFailException when it says no: trying again would not change its mind."""
@@ -35,15 +39,8 @@ class QualityGate(BaseOperator):
         return verdict.reason
 
 
-class PublishBundle(BaseOperator):
+class PublishBundle(SiteOperator):
     """Send the bundle to the site and make it the one that is served."""
-
-    template_fields: Sequence[str] = ("plan",)
-
-    def __init__(self, *, plan: Any, site_conn_id: str = SITE, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plan = plan
-        self.site_conn_id = site_conn_id
 
     def execute(self, context: Context) -> str:
         """The published bundle's SHA-256; skipped for a dry run. Raises PublishError."""

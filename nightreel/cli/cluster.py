@@ -81,7 +81,7 @@ def launch(
         payload=Payload.of(*(ship or ())),
         required_workers=spec.required_workers,
     )
-    adopted = bool(ec2.find_nodes(client, name, states=ec2.LIVE))
+    adopted = any(node.state not in ec2.GONE for node in ec2.find_nodes(client, name))
     try:
         image = spec.ami or ec2.latest_image(boto3.client("ssm", region_name=region))
         lifecycle.launch(client, spec, image=image, keys=ring)
@@ -124,8 +124,7 @@ def destroy(name: Name, *, as_json: AsJson = False, region: Region = None, yes: 
         typer.confirm(f"Terminate every instance of {name}?", abort=True)
     client = boto3.client("ec2", region_name=region)
     done = lifecycle.destroy(client, name)
-    left = lifecycle.leftovers(client, name)
     if as_json:
-        typer.echo(json.dumps({"name": name, "instances": done.instances, "left": left}))
+        typer.echo(json.dumps({"name": name, "instances": done.instances, "left": done.left}))
         return
-    console.print(f"{name}: {done.instances} instance(s) terminated; left: {sum(left.values())}.")
+    console.print(f"{name}: {done.instances} instance(s) terminated; left: {sum(done.left.values())}.")

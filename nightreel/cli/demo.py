@@ -6,13 +6,14 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import boto3
+import httpx
 import typer
 from rich.console import Console
 from rich.live import Live
@@ -156,7 +157,8 @@ def _run_demo(state: Path, data: Path | None, *, leave: bool, ports: tuple[int, 
         try:
             succeeded = _retrain(stack)
             if not leave:
-                _stay(stack)
+                with suppress(KeyboardInterrupt):  # the way to leave
+                    _stay(stack)
         finally:
             # From here on another Ctrl-C would only leave something behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -190,11 +192,12 @@ def follow_run(
     """Show a run's tasks until it has ended, for `timeout` seconds at most; its last state."""
     deadline = time.monotonic() + timeout
     shown: dict[str, str] = {}
+    state, tasks = "unknown", list[dict[str, Any]]()
     with Live(console=console, refresh_per_second=4) as live:
         while True:
             check()
-            state = client.run_state(DAG, run_id)
-            tasks = client.task_instances(DAG, run_id)
+            with suppress(httpx.HTTPError):  # Airflow on SQLite is too busy now and then; it is asked again
+                state, tasks = client.run_state(DAG, run_id), client.task_instances(DAG, run_id)
             if console.is_terminal:
                 live.update(_task_table(tasks))
             else:

@@ -6,6 +6,7 @@ import sys
 
 import typer
 from botocore.exceptions import BotoCoreError
+from httpx import HTTPError
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -16,7 +17,7 @@ from nightreel.cluster.errors import ClusterError
 from nightreel.local.services import ServiceError
 from nightreel.sandbox.settings import SandboxError
 
-EXPECTED = (ClusterError, PublishError, SandboxError, ServiceError, BotoCoreError, ValueError, OSError)
+EXPECTED = (ClusterError, PublishError, SandboxError, ServiceError, BotoCoreError, HTTPError, ValueError, OSError)
 """What can go wrong for a reason that a sentence explains; anything else is a mistake of ours and shows its trace."""
 
 app = typer.Typer(

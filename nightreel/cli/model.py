@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import nightreel
+from nightreel.bundle.provenance import code_revision
 from nightreel.bundle.publish import publish as publish_bundle
 from nightreel.bundle.reader import content_digest, open_bundle, sha256_of, validate_bundle
 from nightreel.bundle.schema import BundleMetadata
@@ -148,13 +149,6 @@ def job_file(home: Path) -> Path:
     return job
 
 
-def code_revision(home: Path) -> str:
-    """Return the checkout's commit, or "unknown" where there is no git or no checkout."""
-    command = ["git", "-C", str(home), "rev-parse", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which("git") else None
-    return done.stdout.strip() if done and not done.returncode else "unknown"
-
-
 def recommend(
     file: BundleFile,
     queries: Annotated[Path, typer.Option(help='JSON lines: {"query": n, "movies": [ids], "ratings": [1–5]}.')],
@@ -166,11 +160,16 @@ def recommend(
     position = parse_taste(taste)
     bundle = open_bundle(file)
     answered = unknown = 0
-    with queries.open() as asked, out.open("w") as answers:
-        for result in answer(bundle, read_queries(asked), top=top, taste=position):
-            unknown += len(result.pop("unknown", []))
-            answers.write(json.dumps(result) + "\n")
-            answered += 1
+    draft = out.with_name(f".{out.name}.draft")
+    try:
+        with queries.open() as asked, draft.open("w") as answers:
+            for result in answer(bundle, read_queries(asked), top=top, taste=position):
+                unknown += len(result.pop("unknown", []))
+                answers.write(json.dumps(result) + "\n")
+                answered += 1
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
     console.print(f"Answered {answered:,} queries with {file}; {unknown:,} seed movies were unknown to it.")
 
 

@@ -48,8 +48,14 @@ class Payload:
 
     @staticmethod
     def below(name: str, folder: Path, *, pattern: str = "*") -> dict[str, Path]:
-        """The files of a local folder that match `pattern`, to be shipped below `name`."""
-        return {f"{name}/{path.name}": path for path in sorted(folder.glob(pattern)) if path.is_file()}
+        """The files of a local folder that match `pattern`, to be shipped below `name`.
+
+        Raises FileNotFoundError when there is none.
+        """
+        found = {f"{name}/{path.name}": path for path in sorted(folder.glob(pattern)) if path.is_file()}
+        if not found:
+            raise FileNotFoundError(f"{folder} holds no {pattern} to ship to the nodes")
+        return found
 
 
 def prepare(connection: Connection, *, runtime: Runtime, payload: Payload) -> None:

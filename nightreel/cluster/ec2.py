@@ -39,11 +39,15 @@ class Node:
     launched: datetime
     expires_at: str
     run: str
+    reach: str
 
     @property
     def address(self) -> str:
-        """Where the operator's machine reaches this node."""
-        return self.public_ip or self.private_ip
+        """Where the operator's machine reaches this node.
+
+        Without an operator's network SSH is open to the cluster's own network alone, which knows the private address.
+        """
+        return self.public_ip if self.public_ip and self.reach == "public" else self.private_ip
 
 
 @contextmanager
@@ -81,6 +85,7 @@ def _node(instance: "InstanceTypeDef") -> Node:
         launched=instance["LaunchTime"],
         expires_at=own.get(tags.EXPIRES_AT, ""),
         run=own.get(tags.RUN, ""),
+        reach=own.get(tags.REACH, "private"),
     )
 
 
@@ -118,8 +123,10 @@ def ensure_nodes(
             "MaxCount": missing,
             "ClientToken": client_token(spec, role=role, generation=generation),
         }
-        if launched := _run(ec2, request, doing=f"launch {missing} {role}(s) of {spec.name}"):
-            return launched
+        launched = set(_run(ec2, request, doing=f"launch {missing} {role}(s) of {spec.name}"))
+        # EC2 forgets dead instances after a while, and then a generation can come back whose instances are known.
+        if fresh := launched - {node.instance_id for node in live}:
+            return sorted(fresh)
     raise ClusterError(
         f"could not launch the {role} of {spec.name}: {_MAX_GENERATIONS} client tokens in a row belong to instances "
         "that are gone already; choose another cluster name"

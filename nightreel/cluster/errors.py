@@ -13,6 +13,10 @@ class RefusedError(ClusterError):
     """EC2 will refuse this request however often it is made (permission, quota, image): mend it first."""
 
 
+class NoClusterError(ClusterError):
+    """There is no running cluster of that name: launch it first."""
+
+
 class HostKeyError(ClusterError):
     """A host presented another key than the one that was given to it: never connect, never retry."""
 

@@ -20,42 +20,36 @@ def ensure_group(ec2: "EC2Client", spec: ClusterSpec) -> str:
     vpc = _vpc(ec2, spec)
     with translated(f"make the security group of {spec.name}"):
         group = _create_or_find(ec2, spec, vpc_id=vpc["VpcId"])
-        wanted = {("-1", -1, group), ("tcp", spec.ssh_port, spec.operator_cidr or vpc["CidrBlock"])}
-        present = _rules(ec2, group)
-        # A group that is adopted may still admit where the operator was yesterday.
-        for rule in present - wanted:
-            ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[_permission(rule)])
-        for rule in wanted - present:
-            _admit(ec2, group, rule)
+        own = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
+        port, cidr = spec.ssh_port, spec.operator_cidr or vpc["CidrBlock"]
+        ssh = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": cidr}]}
+        _set_rules(ec2, group, [own, ssh])
     return group
 
 
-# (protocol, port, CIDR block or group id); port -1 is every port.
-type _Rule = tuple[str, int, str]
-
-
-def _rules(ec2: "EC2Client", group: str) -> set[_Rule]:
+def _set_rules(ec2: "EC2Client", group: str, wanted: list[Any]) -> None:
+    """Give the group exactly these rules: one that is adopted may still admit where the operator was yesterday."""
     [found] = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
-    rules: set[_Rule] = set()
-    for permission in found["IpPermissions"]:
-        protocol, port = permission["IpProtocol"], permission.get("FromPort", -1)
-        rules |= {(protocol, port, entry["CidrIp"]) for entry in permission.get("IpRanges", ())}
-        rules |= {(protocol, port, entry["GroupId"]) for entry in permission.get("UserIdGroupPairs", ())}
-    return rules
+    present: list[Any] = [_plain(rule) for rule in found["IpPermissions"]]
+    for rule in present:
+        if rule not in wanted:
+            ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    for rule in wanted:
+        if rule not in present:
+            _admit(ec2, group, rule)
 
 
-def _permission(rule: _Rule) -> Any:
-    protocol, port, source = rule
-    who = (
-        {"UserIdGroupPairs": [{"GroupId": source}]} if source.startswith("sg-") else {"IpRanges": [{"CidrIp": source}]}
-    )
-    ports = {} if port == -1 else {"FromPort": port, "ToPort": port}
-    return {"IpProtocol": protocol, **ports, **who}
+def _plain(rule: Any) -> dict[str, Any]:
+    """A rule as it is asked for: without what EC2 adds when it describes one."""
+    pairs = [{"GroupId": pair["GroupId"]} for pair in rule.get("UserIdGroupPairs", ())]
+    described = {**rule, "UserIdGroupPairs": pairs}
+    everything = rule["IpProtocol"] == "-1"
+    return {key: value for key, value in described.items() if value and not (everything and key.endswith("Port"))}
 
 
-def _admit(ec2: "EC2Client", group: str, rule: _Rule) -> None:
+def _admit(ec2: "EC2Client", group: str, rule: Any) -> None:
     try:
-        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[_permission(rule)])
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
     except ClientError as error:
         if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
             raise

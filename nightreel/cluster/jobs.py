@@ -57,23 +57,22 @@ cd "$HOME"
 code=$?
 cd "$HOME/{where}" && echo $code > exit_code.part && mv exit_code.part exit_code
 """
-    # mkdir and mv are atomic: of two submitters at once, one makes the folder and the other attaches.
+    # One submitter at a time: under the lock a folder without a pid is one whose submitter died, and whoever comes
+    # second finds a job that runs. The job itself must not inherit the lock.
     script = f"""
         {_STATE_FUNCTION}
         umask 077
         mkdir -p {where.parent}
+        exec 9>{where}.lock; flock 9
         case $(state {where}) in
-            failed*|lost) n=1; while [ -e {where}.$n ]; do n=$((n+1)); done; mv -T {where} {where}.$n ;;
+            running|succeeded) echo attached; exit 0 ;;
+            failed*|lost) n=1; while [ -e {where}.$n ]; do n=$((n+1)); done; mv -T {where} {where}.$n || exit 1 ;;
         esac
-        if mkdir {where} 2>/dev/null; then
-            cd {where}
-            printf %s {shlex.quote(body)} > run.sh
-            setsid nohup sh run.sh >log 2>&1 </dev/null &
-            started=yes
-        fi
-        cd; for _ in $(seq 200); do [ -s {where}/pid ] && {{ echo started=$started; exit 0; }}; sleep 0.05; done
+        mkdir {where} && cd {where} && printf %s {shlex.quote(body)} > run.sh || exit 1
+        setsid nohup sh run.sh >log 2>&1 </dev/null 9>&- &
+        for _ in $(seq 200); do [ -s pid ] && {{ echo started; exit 0; }}; sleep 0.05; done
         echo "the job did not start"; exit 1"""
-    return "started=yes" in connection.run(script).output
+    return connection.run(script).output.split()[-1:] == ["started"]
 
 
 # exit_code is looked at again after the process was found gone: it may have ended in between.
@@ -83,7 +82,7 @@ _STATE_FUNCTION = """state() {
         if [ -f "$1/exit_code" ]; then
             code=$(cat "$1/exit_code"); [ "$code" = 0 ] && echo succeeded || echo "failed $code"; return
         fi
-        if [ ! -s "$1/pid" ] || kill -0 -- "-$(cat "$1/pid")" 2>/dev/null; then echo running; return; fi
+        if [ -s "$1/pid" ] && kill -0 -- "-$(cat "$1/pid")" 2>/dev/null; then echo running; return; fi
     done
     echo lost
 }"""

@@ -37,6 +37,10 @@ class KeyRing:
     master_secret: bytes
     run: str
 
+    def __post_init__(self) -> None:
+        if len(self.master_secret) < _MIN_SECRET:
+            raise ValueError(f"the master secret has {len(self.master_secret)} characters: use at least {_MIN_SECRET}")
+
     def __repr__(self) -> str:
         return f"KeyRing(run={self.run!r})"
 
@@ -88,14 +92,11 @@ def master_secret(environ: Mapping[str, str] | None = None) -> bytes:
     """The operator's master secret: from NIGHTREEL_MASTER_SECRET, else from a file that is made at first use.
 
     The file is `nightreel/master-secret` in the user's configuration folder, readable by its owner alone.
-    Raises ValueError when the secret is too short to be one.
     """
     env = os.environ if environ is None else environ
     given = env.get(SECRET_VARIABLE)
     if given is None:
         given = _secret_file(env).read_text().strip()
-    if len(given) < _MIN_SECRET:
-        raise ValueError(f"the master secret has {len(given)} characters: use at least {_MIN_SECRET}")
     return given.encode()
 
 

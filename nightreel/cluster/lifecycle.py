@@ -1,6 +1,7 @@
 """Launch, bootstrap, describe and destroy a cluster. Every verb finds the cluster by its tag and may be run again."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from nightreel.cluster.ec2 import (
     machine_size,
     translated,
 )
-from nightreel.cluster.errors import BootstrapError, ClusterError, LeakError
+from nightreel.cluster.errors import BootstrapError, ClusterError, LeakError, NoClusterError, RefusedError
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spark import WorkerSize
 from nightreel.cluster.spec import ClusterSpec
@@ -52,7 +53,7 @@ def find(ec2: "EC2Client", name: str) -> Cluster:
     nodes = find_nodes(ec2, name, states=["running"])
     masters = [node for node in nodes if node.role == "master"]
     if not masters:
-        raise ClusterError(
+        raise NoClusterError(
             f"no running master of a cluster named {name} was found: launch it, or clear this step together with the "
             "step that launches"
         )
@@ -72,6 +73,7 @@ def launch(ec2: "EC2Client", spec: ClusterSpec, *, image: str, keys: KeyRing) ->
             f"the expiry of {spec.name}, {tags.format_time(spec.expires_at)}, has passed: nodes would power off at once"
         )
     _refuse_stopped(ec2, spec.name)
+    worker_size(ec2, spec.instance_type)
     group = firewall.ensure_group(ec2, spec)
     launched: set[str] = set()
     for role in ("master", "worker"):
@@ -103,6 +105,15 @@ def _settled(nodes: list[Node], *, launched: set[str], required_workers: int) ->
     return len(live) > workers >= required_workers and all(node.state == "running" for node in live)
 
 
+def worker_size(ec2: "EC2Client", instance_type: str) -> WorkerSize:
+    """What Spark gets of a machine of this type; RefusedError, before anything is paid for, when it is too small."""
+    vcpus, memory = machine_size(ec2, instance_type)
+    try:
+        return WorkerSize.of_machine(vcpus=vcpus, memory=memory)
+    except ValueError as error:
+        raise RefusedError(f"{instance_type} can not be used: {error}") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """What bootstrap puts on every node."""
@@ -121,8 +132,7 @@ def bootstrap_spark(
     Safe to run again: what is there and right stays, what runs goes on. Raises BootstrapError or HostKeyError.
     """
     cluster = find(ec2, name)
-    vcpus, memory = machine_size(ec2, cluster.master.instance_type)
-    size = WorkerSize.of_machine(vcpus=vcpus, memory=memory)
+    size = worker_size(ec2, cluster.master.instance_type)
     runtime = preparation.runtime
     master_ip = cluster.master.private_ip
 
@@ -226,11 +236,10 @@ def _overall_state(nodes: list[Node]) -> str:
 
 @dataclass(frozen=True)
 class Destruction:
-    """What `destroy` removed."""
+    """How many instances `destroy` ended, and the proof: what is left by kind of resource, all zeros."""
 
     instances: int
-    security_groups: int
-    instance_ids: tuple[str, ...]
+    left: dict[str, int]
 
 
 def destroy(ec2: "EC2Client", name: str, *, timeout: float = GONE_TIMEOUT) -> Destruction:
@@ -249,15 +258,21 @@ def destroy(ec2: "EC2Client", name: str, *, timeout: float = GONE_TIMEOUT) -> De
         timeout=timeout,
         what="the end of all instances",
     )
-    groups = firewall.delete_groups(ec2, name, timeout=timeout)
-    left = leftovers(ec2, name)
-    if any(left.values()):
-        raise LeakError(
-            f"destroyed {name}, but EC2 still lists "
-            + ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in left.items() if count)
-        )
+    firewall.delete_groups(ec2, name, timeout=timeout)
+    left = _await_nothing(ec2, name, timeout=timeout)
     log.info("%s is gone: %d instance(s) terminated, nothing is left", name, len(doomed))
-    return Destruction(instances=len(doomed), security_groups=groups, instance_ids=tuple(doomed))
+    return Destruction(instances=len(doomed), left=left)
+
+
+def _await_nothing(ec2: "EC2Client", name: str, *, timeout: float) -> dict[str, int]:
+    """Volumes and network interfaces may be listed for a while after their instance has ended."""
+    deadline = time.monotonic() + timeout
+    while any((left := leftovers(ec2, name)).values()):
+        if time.monotonic() > deadline:
+            counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in left.items() if count)
+            raise LeakError(f"destroyed {name}, but EC2 still lists {counts}: see them in EC2's console")
+        time.sleep(1)
+    return left
 
 
 def leftovers(ec2: "EC2Client", name: str | None = None) -> dict[str, int]:

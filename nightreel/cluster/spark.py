@@ -126,8 +126,13 @@ def _start_daemon(connection: Connection, name: str, command: str, runtime: Runt
     script = f"""
         cd {ROOT} || exit 1
         exec 9>{name}.lock; flock 9
-        if [ -s {name}.pid ] && kill -0 "$(cat {name}.pid)" 2>/dev/null; then exit 0; fi
-        rm -f {name}.pid
+        wanted={shlex.quote(command)}
+        if [ -s {name}.pid ] && kill -0 "$(cat {name}.pid)" 2>/dev/null; then
+            [ "$(cat {name}.command)" = "$wanted" ] && exit 0
+            kill "$(cat {name}.pid)"  # it belongs to a master that was replaced
+            for _ in $(seq 100); do kill -0 "$(cat {name}.pid)" 2>/dev/null || break; sleep 0.1; done
+        fi
+        rm -f {name}.pid; printf %s "$wanted" > {name}.command
         export SPARK_CONF_DIR="$PWD/conf"; . conf/spark-env.sh
         setsid nohup sh -c 'echo $$ > {name}.pid; exec {quote(runtime.spark_home)}/bin/spark-class {command}' \\
             >logs/{name}.log 2>&1 </dev/null 9>&- &

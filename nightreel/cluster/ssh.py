@@ -4,8 +4,9 @@ import io
 import shlex
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -18,6 +19,7 @@ from nightreel.cluster.errors import ClusterError, HostKeyError
 from nightreel.cluster.keys import KeyRing
 
 CONNECT_TIMEOUT = 10.0
+TRANSFER_SILENCE = 60.0
 _MAX_PARALLEL = 32
 
 
@@ -77,7 +79,7 @@ class Connection:
         `target` is absolute or relative to the login's home; its folder must exist.
         """
         part = f"{target}.part"
-        with self._translated(f"uploading {target}"), self._client.open_sftp() as sftp:
+        with self._sftp(f"uploading {target}") as sftp:
             if isinstance(source, bytes):
                 sftp.putfo(io.BytesIO(source), part)
             else:
@@ -88,13 +90,13 @@ class Connection:
         """Copy a file of the node to `target`, under that name only when it is whole; the folder is made."""
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
-        with self._translated(f"fetching {source}"), self._client.open_sftp() as sftp:
+        with self._sftp(f"fetching {source}") as sftp:
             sftp.get(str(source), str(part))
         part.replace(target)
 
     def read_from(self, source: PurePosixPath, offset: int, *, limit: int = 1 << 20) -> bytes:
         """At most `limit` bytes of a file from `offset`; nothing while there is no such file."""
-        with self._translated(f"reading {source}"), self._client.open_sftp() as sftp:
+        with self._sftp(f"reading {source}") as sftp:
             try:
                 with sftp.open(str(source), "rb") as file:
                     file.seek(offset)
@@ -108,24 +110,17 @@ class Connection:
             raise ClusterError(f"{self.host}: the connection is closed")
         return transport
 
-    def _translated(self, doing: str) -> "_Translated":
-        return _Translated(f"{self.host}: failed while {doing}")
-
-
-class _Translated:
-    """Turns what goes wrong in a transfer into a ClusterError that says where."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError | EOFError | paramiko.SSHException):
-            raise ClusterError(f"{self._prefix}: {error}") from error
+    @contextmanager
+    def _sftp(self, doing: str) -> Iterator[paramiko.SFTPClient]:
+        """A transfer that fails, rather than waits for ever, when the node falls silent."""
+        try:
+            with self._client.open_sftp() as sftp:
+                channel = sftp.get_channel()
+                if channel is not None:
+                    channel.settimeout(TRANSFER_SILENCE)
+                yield sftp
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise ClusterError(f"{self.host}: failed while {doing}: {error or type(error).__name__}") from error
 
 
 type Connect = Callable[[Node], Connection]

@@ -10,6 +10,7 @@ CLUSTER = "nightreel:cluster"
 RUN = "nightreel:run"
 ROLE = "nightreel:role"
 EXPIRES_AT = "nightreel:expires-at"
+REACH = "nightreel:reach"
 
 Role = Literal["master", "worker"]
 _RESOURCES = ("instance", "volume", "network-interface")
@@ -21,6 +22,7 @@ def of_cluster(spec: ClusterSpec, *, role: Role | None = None) -> dict[str, str]
         CLUSTER: spec.name,
         RUN: spec.key_run,
         EXPIRES_AT: format_time(spec.expires_at),
+        REACH: "public" if spec.operator_cidr else "private",
         "Name": f"{spec.name}-{role}" if role else spec.name,
     }
     if role:

@@ -34,6 +34,13 @@ class Layout:
     encoding: str
 
     @property
+    def files(self) -> list[Path]:
+        """What the job reads of the folder, and nothing else that may lie there."""
+        readme = self.ratings.with_name("README.txt")  # tells which data set it is
+        known = [self.ratings, self.movies, self.links, readme if readme.is_file() else None]
+        return [file for file in known if file is not None]
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 in hex over the ratings and the movies file: names this very data."""
         digest = hashlib.sha256()

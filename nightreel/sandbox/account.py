@@ -1,6 +1,6 @@
 """moto's EC2 account as the sandbox needs it: its images and network, and what moto leaves out of an instance's life.
 
-Import it after `configure_moto`, which sets switches that moto reads when it is imported.
+Import it after the switches of `server` are set, which moto reads when it is imported.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

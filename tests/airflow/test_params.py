@@ -16,7 +16,14 @@ def test_filled_fields_become_options() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("workers", 0), ("workers", 51), ("rank", 4), ("alpha", -1), ("instance_type", "big one"), ("lifetime_hours", 0)],
+    [
+        ("workers", 0),
+        ("workers", 51),
+        ("rank", 4),
+        ("alpha", -1),
+        ("instance_type", "big one"),
+        ("lifetime_hours", 4.9),
+    ],
 )
 def test_values_out_of_bounds_are_refused(field: str, value: object) -> None:
     params = ParamsDict(form())

@@ -76,6 +76,24 @@ def test_many_submitters_at_once_start_one_job(master: Any, connect: ssh.Connect
         assert sum(pool.map(one, range(6))) == 1
 
 
+def test_many_submitters_after_a_failure_start_one_job(master: Any, connect: ssh.Connect) -> None:
+    with connect(master) as connection:
+        submit(connection, "exit 1")
+        ended(connection, "train")
+
+    def one(_: int) -> bool:
+        with connect(master) as connection:
+            return submit(connection, "sleep 2")
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(one, range(6))) == 1
+
+
+def test_a_folder_whose_submitter_died_does_not_block(connection: ssh.Connection) -> None:
+    connection.run(f"mkdir -p {jobs.folder('train')}")
+    assert submit(connection, "true") is True
+
+
 def test_a_success_is_not_repeated(connection: ssh.Connection) -> None:
     submit(connection, "true")
     ended(connection, "train")

@@ -36,7 +36,7 @@ def test_master_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
 
 def test_master_secret_too_short_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16"):
-        master_secret({"NIGHTREEL_MASTER_SECRET": "short"})
+        KeyRing(master_secret({"NIGHTREEL_MASTER_SECRET": "short"}), "run")
 
 
 def test_private_key_is_what_openssh_reads(tmp_path: Path) -> None:

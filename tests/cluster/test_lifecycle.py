@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from nightreel.cluster import lifecycle
+import nightreel.cluster.ec2
+from nightreel.cluster import firewall, lifecycle
 from nightreel.cluster.errors import CapacityError, ClusterError, RefusedError
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spec import ClusterSpec
@@ -50,12 +51,23 @@ def test_launch_after_destroy_gets_fresh_instances(launch: Callable[..., Any], e
     assert not {node.instance_id for node in before.nodes} & {node.instance_id for node in after.nodes}
 
 
-def test_launch_whose_answer_was_lost_is_not_made_twice(launch: Callable[..., Any], sandbox: Sandbox, ec2: Any) -> None:
-    launch(workers=1)
-    requests = [entry for entry in sandbox.journal() if entry["action"] == "RunInstances"]
-    again = {name: value for name, value in requests[-1]["params"].items() if name == "ClientToken"}
-    found = ec2.describe_instances(Filters=[{"Name": "client-token", "Values": [again["ClientToken"]]}])
-    assert sum(len(group["Instances"]) for group in found["Reservations"]) == 1
+def test_a_launch_that_is_repeated_before_it_is_listed_is_not_made_twice(
+    sandbox: Sandbox,
+    ec2: Any,
+    make_spec: Callable[..., ClusterSpec],
+    keys: KeyRing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = make_spec()
+    image = sandbox.environment["NIGHTREEL_AMI"]
+    group = firewall.ensure_group(ec2, spec)
+    monkeypatch.setattr(nightreel.cluster.ec2, "find_nodes", lambda *_, **__: [])
+    first, second = (
+        nightreel.cluster.ec2.ensure_nodes(ec2, spec, role="worker", image=image, group=group, keys=keys)
+        for _ in range(2)
+    )
+    assert first == second
+    assert len(living(sandbox)) == 2
 
 
 def test_everything_is_tagged_when_it_is_created(launch: Callable[..., Any], ec2: Any) -> None:
@@ -90,14 +102,45 @@ def test_ssh_is_open_to_the_operator_alone(launch: Callable[..., Any], ec2: Any)
     assert ranges == ["127.9.0.0/16"]
 
 
-def test_an_adopted_group_forgets_where_the_operator_was(launch: Callable[..., Any], ec2: Any) -> None:
+def test_an_adopted_group_forgets_every_other_opening(launch: Callable[..., Any], ec2: Any) -> None:
     launch(workers=1, operator_cidr="127.9.0.0/16")
+    [group] = rules_of(ec2)
+    ec2.authorize_security_group_ingress(
+        GroupId=group["GroupId"],
+        IpPermissions=[
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 65535, "IpRanges": [{"CidrIp": "127.9.0.0/16"}]},
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]},
+        ],
+    )
     launch(workers=1, operator_cidr="127.8.0.0/16")
-    [group] = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["nightreel-films"]}])[
-        "SecurityGroups"
+    [group] = rules_of(ec2)
+    open_to = [
+        (rule.get("FromPort"), rule.get("ToPort"), [entry["CidrIp"] for entry in rule["IpRanges"]], rule["Ipv6Ranges"])
+        for rule in group["IpPermissions"]
+        if rule["IpProtocol"] != "-1"
     ]
-    ranges = [entry["CidrIp"] for permission in group["IpPermissions"] for entry in permission["IpRanges"]]
-    assert ranges == ["127.8.0.0/16"]
+    port = open_to[0][0]
+    assert open_to == [(port, port, ["127.8.0.0/16"], [])]
+
+
+def rules_of(ec2: Any) -> Any:
+    wanted = [{"Name": "group-name", "Values": ["nightreel-films"]}]
+    return ec2.describe_security_groups(Filters=wanted)["SecurityGroups"]
+
+
+def test_a_machine_too_small_is_refused_before_it_is_launched(launch: Callable[..., Any], sandbox: Sandbox) -> None:
+    with pytest.raises(RefusedError, match="too small for Spark"):
+        launch(instance_type="t3.micro")
+    assert living(sandbox) == []
+
+
+def test_a_stopped_cluster_is_neither_adopted_nor_touched(launch: Callable[..., Any], ec2: Any) -> None:
+    ids = [node.instance_id for node in launch(workers=1).nodes]
+    ec2.stop_instances(InstanceIds=ids)
+    with pytest.raises(ClusterError, match="is stopped"):
+        launch(workers=1)
+    found = lifecycle.describe(ec2, "films")
+    assert (found["state"], len(found["nodes"])) == ("stopped", 2)
 
 
 def test_destroy_leaves_nothing(launch: Callable[..., Any], ec2: Any) -> None:
@@ -141,7 +184,7 @@ def test_launch_with_a_past_expiry_is_refused(launch: Callable[..., Any], sandbo
 
 
 def test_machines_power_themselves_off_at_the_expiry(launch: Callable[..., Any], sandbox: Sandbox) -> None:
-    launch(workers=1, expires_at=datetime.now(UTC) + timedelta(seconds=4))
+    launch(workers=1, expires_at=datetime.now(UTC) + timedelta(seconds=10))
     deadline = time.monotonic() + 30
     while living(sandbox):
         assert time.monotonic() < deadline
