@@ -13,6 +13,7 @@ from nightreel.bundle.schema import BundleMetadata
 
 Numbers = npt.NDArray[Any]
 
+LONGEST_TITLE, LONGEST_NAME = 500, 250
 ROUNDING = 1e-4
 """How far a float32 correlation may lie beyond 1."""
 
@@ -41,13 +42,16 @@ def check_rows(batch: pa.RecordBatch) -> None:
             holes += column.flatten().null_count
         if holes:
             raise BundleError(f"column {field.name} has {holes} nulls; it must have none")
-    blank = [row for row, title in enumerate(batch.column("title").to_pylist()) if not title.strip()]
-    if blank:
-        raise BundleError(f"column title is blank (first at row {blank[0]})")
+    for row, title in enumerate(batch.column("title").to_pylist()):
+        if not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable():
+            raise BundleError(
+                f"column title must hold 1 to {LONGEST_TITLE} printable characters (first wrong at row {row})"
+            )
 
 
 def check_movies(movie_ids: Numbers, rating_counts: Numbers, mean_ratings: Numbers) -> None:
     """Ids unique, counts not negative, means within 0 to 5 stars."""
+    _refuse((movie_ids < 0) | (movie_ids >= 10**18), "column movie_id has an id of other than 1 to 18 digits")
     if len(np.unique(movie_ids)) != len(movie_ids):
         raise BundleError("column movie_id names a movie twice")
     _refuse(rating_counts < 0, "column rating_count has a negative count")
@@ -77,11 +81,17 @@ def check_neighbours(ids: Numbers, scores: Numbers) -> None:
 
 def check_metadata(metadata: BundleMetadata) -> None:
     """A run id, a readable slider path, and the parts that the site shows in the shape that it expects."""
-    if not metadata.run_id:
-        raise BundleError("the metadata has no run_id")
     for name in ("dataset", "parameters", "versions"):
         if not isinstance(getattr(metadata, name), dict):
             raise BundleError(f"the metadata's {name} must be a mapping")
+    _check_text("run_id", metadata.run_id)
+    _check_text("created", metadata.created)
+    _check_text("dataset name", metadata.dataset.get("name"))
     if not isinstance(metadata.evaluation, list) or not all(isinstance(row, dict) for row in metadata.evaluation):
         raise BundleError("the metadata's evaluation must be a list of mappings")
     _ = metadata.taste_path
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME or not value.isprintable():
+        raise BundleError(f"the metadata's {name} must be 1 to {LONGEST_NAME} printable characters")

@@ -62,7 +62,7 @@ class BundleMetadata:
             raise BundleError(f"the bundle has schema version {version}; this Nightreel reads {known}: update it")
         try:
             content = json.loads(found[METADATA_KEY])
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise BundleError(f"the bundle's metadata cannot be read: {error!r}") from error
         return cls.from_mapping(content)
 

@@ -77,5 +77,7 @@ class TastePath:
         try:
             points = [TastePoint(**{k: float(v) for k, v in point.items()}) for point in mapping["points"]]
             return cls(offset=float(mapping["offset"]), points=points)
-        except (KeyError, TypeError, AttributeError) as error:
+        except BundleError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise BundleError(f"the metadata's taste is not a path of points: {error}") from error

@@ -17,7 +17,7 @@ from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.lifecycle import Preparation
 from nightreel.cluster.spec import ClusterSpec
 
-console = Console()
+console = Console(soft_wrap=True)
 
 
 Name = Annotated[str, typer.Argument(help="The cluster's name, which its instances carry in a tag.")]

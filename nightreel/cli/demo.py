@@ -25,6 +25,7 @@ from nightreel.local.airflow import PASSWORD, USER, AirflowClient, LocalAirflow
 from nightreel.local.services import ServiceError, Services, end_descendants
 from nightreel.local.site import LocalSite
 from nightreel.recommend.datasets import find_dataset
+from nightreel.recommend.ratings import find_layout
 from nightreel.sandbox.client import Sandbox, running_sandbox
 
 DAG = "nightly_retraining"
@@ -40,7 +41,7 @@ _COLOURS = {
 }
 _ENDED = ("success", "failed")
 
-console = Console()
+console = Console(soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,8 @@ def demo(
     Ports that are taken are replaced by free ones. With --exit the exit code is 0 only if the run succeeded, the site
     serves the new model and nothing is left of the cluster.
     """
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell that starts the demo in the background has it ignored.
+    for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(ending, _interrupt)
     state = Path(tempfile.mkdtemp(prefix="nightreel-demo-"))
     failed = True
@@ -148,7 +150,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _run_demo(state: Path, data: Path | None, *, leave: bool, ports: tuple[int, int]) -> bool:
-    ratings = data or find_dataset()
+    ratings = (find_layout(data).ratings.parent if data else find_dataset()).resolve()
     console.print(f"Ratings: {ratings}")
     started = time.monotonic()
     console.print("Bringing up the sandbox, the site and Airflow …")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 
 import typer
@@ -41,12 +42,17 @@ def main() -> None:
     )
     for noisy in ("botocore", "boto3", "paramiko", "urllib3", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Ended politely, a command cleans up behind itself: `launch` its machines, `train` its Spark.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except EXPECTED as error:
         if os.environ.get("NIGHTREEL_DEBUG"):
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]nightreel:[/] {escape(str(error))}", highlight=False)
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"[bold red]nightreel:[/] {escape(str(error))}", highlight=False)
+        if isinstance(error, BotoCoreError):
+            console.print('For the sandbox: eval "$(nightreel sandbox env)"; for AWS: its credentials and region.')
         sys.exit(1)
 
 

@@ -151,13 +151,15 @@ def job_file(home: Path) -> Path:
 
 def recommend(
     file: BundleFile,
-    queries: Annotated[Path, typer.Option(help='JSON lines: {"query": n, "movies": [ids], "ratings": [1–5]}.')],
-    out: Annotated[Path, typer.Option(help='JSON lines: {"query": n, "movies": [ids, best first]}.')],
+    queries: Annotated[Path, typer.Option(help='JSON lines: {"query": n, "movies": \\[ids], "ratings": \\[1–5]}.')],
+    out: Annotated[Path, typer.Option(help='JSON lines: {"query": n, "movies": \\[ids, best first]}.')],
     top: Annotated[int, typer.Option(min=1, help="Movies per answer.")] = 10,
     taste: Annotated[str, typer.Option(help=f"{', '.join(TASTES)}, or a number from 0 to 1.")] = "balanced",
 ) -> None:
     """Answer a file of queries with a bundle."""
     position = parse_taste(taste)
+    if out.exists() and any(out.samefile(other) for other in (file, queries)):
+        raise ValueError(f"--out {out} is one of the files to read: name another one, nothing was written")
     bundle = open_bundle(file)
     answered = unknown = 0
     draft = out.with_name(f".{out.name}.draft")
@@ -243,3 +245,7 @@ def show_quality(metadata: BundleMetadata) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+    console.print(
+        "Familiar is there to foresee the rest of a list, which is mostly what everybody likes; balanced and "
+        "adventurous are there for the long tail, and give some of the first for it."
+    )

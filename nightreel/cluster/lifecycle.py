@@ -73,6 +73,7 @@ def launch(ec2: "EC2Client", spec: ClusterSpec, *, image: str, keys: KeyRing) ->
             f"the expiry of {spec.name}, {tags.format_time(spec.expires_at)}, has passed: nodes would power off at once"
         )
     _refuse_stopped(ec2, spec.name)
+    _refuse_another_shape(ec2, spec)
     worker_size(ec2, spec.instance_type)
     group = firewall.ensure_group(ec2, spec)
     launched: set[str] = set()
@@ -94,6 +95,21 @@ def _refuse_stopped(ec2: "EC2Client", name: str) -> None:
     stopped = find_nodes(ec2, name, states=["stopping", "stopped"])
     if stopped:
         raise ClusterError(f"the cluster {name} is stopped ({len(stopped)} instance(s)): destroy it first")
+
+
+def _refuse_another_shape(ec2: "EC2Client", spec: ClusterSpec) -> None:
+    live = find_nodes(ec2, spec.name, states=LIVE)
+    other = sorted({node.instance_type for node in live} - {spec.instance_type})
+    if other:
+        raise RefusedError(
+            f"{spec.name} is there already, of {', '.join(other)} machines, and {spec.instance_type} was asked for: "
+            "ask for the type that it has, or destroy it first"
+        )
+    workers = sum(node.role == "worker" for node in live)
+    if workers > spec.workers:
+        log.warning("%s has %d workers already; none is removed to get to %d", spec.name, workers, spec.workers)
+    if any(node.expires_at != tags.format_time(spec.expires_at) for node in live):
+        log.warning("%s is there already and keeps its expiry, %s", spec.name, live[0].expires_at)
 
 
 def _settled(nodes: list[Node], *, launched: set[str], required_workers: int) -> bool:

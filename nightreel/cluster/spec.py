@@ -11,6 +11,19 @@ MAX_WORKERS = 200
 MIN_VOLUME_GB = 8
 
 
+def check_name(name: str) -> str:
+    """The name, when it can be a cluster's; ValueError otherwise.
+
+    EC2's filters read `*` and `?` as wildcards: a name that is looked for unchecked could mean every cluster.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"the cluster name {name!r} can not be used: give 1 to 63 letters, digits, dots, "
+            "dashes or underscores, starting with a letter or digit"
+        )
+    return name
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterSpec:
     """A cluster of one master and `workers` workers.
@@ -39,11 +52,7 @@ class ClusterSpec:
     """The operator's own tags, put beside ours."""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"the cluster name {self.name!r} can not be used: give 1 to 63 letters, digits, dots, "
-                "dashes or underscores, starting with a letter or digit"
-            )
+        check_name(self.name)
         if not 1 <= self.workers <= MAX_WORKERS:
             raise ValueError(f"workers must be between 1 and {MAX_WORKERS}, not {self.workers}")
         if not 1 <= self.required_workers <= self.workers:
@@ -59,7 +68,11 @@ class ClusterSpec:
     def _check_cidr(self) -> None:
         if self.operator_cidr is None:
             return
-        if ip_network(self.operator_cidr).prefixlen == 0:
+        try:
+            network = ip_network(self.operator_cidr)
+        except ValueError as error:
+            raise ValueError(f"operator_cidr is no network such as 203.0.113.0/24: {error}") from error
+        if network.prefixlen == 0:
             raise ValueError(
                 f"operator_cidr {self.operator_cidr} would open SSH to the whole world: "
                 "give the network that you connect from"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from nightreel.cluster.spec import ClusterSpec
+from nightreel.cluster.spec import ClusterSpec, check_name
 
 CLUSTER = "nightreel:cluster"
 RUN = "nightreel:run"
@@ -47,8 +47,8 @@ def as_dict(tags: Iterable[Any] | None) -> dict[str, str]:
 
 
 def filters(name: str, *, states: Sequence[str] | None = None) -> list[Any]:
-    """Filters of a Describe call for what belongs to the cluster called `name`."""
-    found: list[Any] = [{"Name": f"tag:{CLUSTER}", "Values": [name]}]
+    """Filters of a Describe call for what belongs to the cluster called `name`; ValueError for no cluster's name."""
+    found: list[Any] = [{"Name": f"tag:{CLUSTER}", "Values": [check_name(name)]}]
     if states:
         found.append({"Name": "instance-state-name", "Values": list(states)})
     return found

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -57,7 +58,7 @@ class Services:
         service.log.parent.mkdir(parents=True, exist_ok=True)
         with service.log.open("ab") as output:
             process = subprocess.Popen(
-                service.command,
+                _tied_to_us(service.command),
                 env={**os.environ, **service.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -101,6 +102,11 @@ class Services:
         while self._running:
             service, process = self._running.pop()
             _end(process, timeout=service.stop_timeout)
+
+
+def _tied_to_us(command: Sequence[str]) -> list[str]:
+    """The command, ended by the kernel when we are killed without a chance to clean up (where there is setpriv)."""
+    return ["setpriv", "--pdeathsig", "TERM", "--", *command] if shutil.which("setpriv") else list(command)
 
 
 def adopt_orphans() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nightreel.bundle.reader import Bundle
-from nightreel.recommend.taste_model import HIGHEST_RATING, TasteModel
+from nightreel.recommend.taste_model import HIGHEST_RATING, TasteModel, rating_pull
 
 
 class QueryError(ValueError):
@@ -21,12 +21,15 @@ def read_queries(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
             continue
         try:
             query = json.loads(line)
-            movies = [int(movie) for movie in query["movies"]]
+            movies = query["movies"]
+            if not isinstance(movies, list) or not all(type(movie) is int for movie in movies):
+                raise ValueError("movies must be a list of whole numbers")
             ratings = [float(rating) for rating in query.get("ratings") or [HIGHEST_RATING] * len(movies)]
             if len(ratings) != len(movies):
                 raise ValueError(f"{len(movies)} movies but {len(ratings)} ratings")
+            rating_pull(ratings)  # refuses what is no rating, here where the line is known
             yield {"query": query["query"], "movies": movies, "ratings": ratings}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             expected = '{"query": n, "movies": [ids], "ratings": [1 to 5, optional]}'
             raise QueryError(f"line {number} is no query ({error!r}); expected {expected}") from error
 

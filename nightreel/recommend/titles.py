@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TextIO
 
+from nightreel.bundle.checks import LONGEST_TITLE
 from nightreel.recommend.ratings import DatasetError, Layout
 
 ARTICLES = [
@@ -84,7 +85,8 @@ def display_title(text: str) -> tuple[str, int | None]:
     Alternates in brackets behind the title are left out, an article behind a comma goes to the front:
     "Seven Samurai (The Magnificent Seven) (Shichinin no samurai) (1954)" is Seven Samurai.
     """
-    title, year = text.strip(), None
+    text = _printable(text)
+    title, year = text, None
     if found := _YEAR.search(title):
         title, year = title[: found.start()], int(found[1])
     bare = title
@@ -96,7 +98,12 @@ def display_title(text: str) -> tuple[str, int | None]:
     if found := _ARTICLE.match(title):
         space = "" if found[2].endswith("'") else " "
         title = f"{found[2]}{space}{found[1]}"
-    return title.strip() or text.strip() or "Untitled", year
+    return title.strip() or text or "Untitled", year
+
+
+def _printable(text: str) -> str:
+    """The text on one line, as long as a bundle takes it, without characters that only steer a screen."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:LONGEST_TITLE].strip()
 
 
 def read_movies(layout: Layout) -> dict[int, Movie]:

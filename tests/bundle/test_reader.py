@@ -106,7 +106,7 @@ def test_open_bundle_refuses_a_missing_column(write):
 
 
 def test_open_bundle_refuses_compression(write):
-    path = write(title=["a long and compressible title " * 50] * 6)
+    path = write(title=["a long and compressible title " * 15] * 6)
     compressed = pa.ipc.IpcWriteOptions(compression="zstd")
     with pytest.raises(BundleError, match="compressed"):
         open_bundle(rewrite(path, options=compressed))
@@ -135,3 +135,19 @@ def test_content_digest_ignores_the_run_and_sees_the_model(write):
     digest = content_digest(write())
     assert content_digest(write(metadata_changes={"run_id": "another", "created": "2027"})) == digest
     assert content_digest(write(residual=np.ones(6))) != digest
+
+
+@pytest.mark.parametrize("title", ["x" * 501, "line\nbreak", "\x00", "\u202egnp"])
+def test_validate_bundle_refuses_titles_that_are_none(write, title):
+    path = write()
+    batch = with_column(path, "title", pa.array([title, *"bcdef"]))
+    with pytest.raises(BundleError, match="column title"):
+        validate_bundle(rewrite(path, batch=batch))
+
+
+@pytest.mark.parametrize("movie_id", [-5, 10**18, 2**63 - 1])
+def test_validate_bundle_refuses_ids_that_can_be_no_seed(write, movie_id):
+    path = write()
+    batch = with_column(path, "movie_id", pa.array([movie_id, 2, 3, 4, 5, 6], pa.int64()))
+    with pytest.raises(BundleError, match="column movie_id"):
+        validate_bundle(rewrite(path, batch=batch))

@@ -25,7 +25,7 @@ def test_write_bundle_twice_gives_the_same_bytes(write):
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
-        ("movie_id", np.zeros(6), "names a movie twice"),
+        ("movie_id", np.ones(6), "names a movie twice"),
         ("prior", np.array([0, 0, np.nan, 0, 0, 0]), "prior has a number that is not finite .first at row 2"),
         ("embedding", np.full((6, 3), np.inf), "embedding has a number that is not finite"),
         ("residual", np.full(6, -1.0), "negative variance"),
@@ -38,7 +38,7 @@ def test_write_bundle_twice_gives_the_same_bytes(write):
         ("neighbour_scores", np.tile([3.0, 0.2], (6, 1)), "outside of -1 to 1"),
         ("neighbour_scores", np.full((6, 3), 0.1), "differ in length"),
         ("embedding", np.zeros(6), "wrong shape or type"),
-        ("title", ["Heat", " ", "A", "B", "C", "D"], "title is blank .first at row 1"),
+        ("title", ["Heat", " ", "A", "B", "C", "D"], "printable characters .first wrong at row 1"),
         ("title", ["Heat"], "differ in length"),
     ],
 )
@@ -59,7 +59,7 @@ def test_write_bundle_keeps_the_old_file_when_the_new_one_is_refused(write):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"run_id": ""}, "no run_id"),
+        ({"run_id": ""}, "run_id must be"),
         ({"evaluation": ["x"]}, "evaluation must be"),
         ({"taste": {}}, "taste is not a path"),
         ({"taste": {"offset": 0, "points": []}}, "rise from 0 to 1"),

@@ -160,6 +160,22 @@ def test_destroy_leaves_other_clusters_alone(launch: Callable[..., Any], ec2: An
     assert lifecycle.find(ec2, "films-2").nodes == other.nodes
 
 
+@pytest.mark.parametrize("name", ["*", "film?", "", "films,films-2"])
+def test_a_name_that_could_mean_others_is_refused(launch: Callable[..., Any], ec2: Any, name: str) -> None:
+    cluster = launch(workers=1)
+    for verb in (lifecycle.destroy, lifecycle.describe, lifecycle.find):
+        with pytest.raises(ValueError, match="can not be used"):
+            verb(ec2, name)
+    assert lifecycle.find(ec2, "films").nodes == cluster.nodes
+
+
+def test_another_instance_type_than_is_there_is_refused(launch: Callable[..., Any], sandbox: Sandbox) -> None:
+    launch(workers=1)
+    with pytest.raises(RefusedError, match=r"c7i\.large machines, and m7i\.large was asked for"):
+        launch(workers=2, instance_type="m7i.large")
+    assert len(living(sandbox)) == 2
+
+
 def test_failure_after_the_first_instance_leaves_what_destroy_finds(
     launch: Callable[..., Any], sandbox: Sandbox, ec2: Any
 ) -> None:

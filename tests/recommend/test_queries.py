@@ -19,7 +19,7 @@ def bundle(tmp_path: Path) -> Bundle:
     metadata = BundleMetadata(
         run_id="r",
         created="2026-01-01T00:00:00Z",
-        dataset={},
+        dataset={"name": "made"},
         parameters={},
         versions={},
         evaluation=[],
@@ -85,3 +85,14 @@ def test_answer_counts_a_movie_once_with_its_last_rating(bundle):
 def test_read_queries_names_the_bad_line(line):
     with pytest.raises(QueryError, match="line 2 is no query"):
         list(read_queries(['{"query": 0, "movies": [1]}', line]))
+
+
+@pytest.mark.parametrize("movies", ['"31"', "[1.9]", "[true]", '["5"]', "[1e400]", "7"])
+def test_read_queries_refuses_movies_that_are_no_ids(movies):
+    with pytest.raises(QueryError, match="line 1 is no query"):
+        list(read_queries([f'{{"query": 1, "movies": {movies}}}']))
+
+
+def test_read_queries_names_the_line_of_a_wrong_rating():
+    with pytest.raises(QueryError, match=r"line 2 .*between"):
+        list(read_queries(['{"query": 1, "movies": [1]}', '{"query": 2, "movies": [1], "ratings": [7]}']))

@@ -76,3 +76,16 @@ def test_read_movies_names_the_entry_that_is_broken(tmp_path):
     (tmp_path / "movies.csv").write_text("movieId,title,genres\n1,Heat (1995),Crime\nx,Jaws (1975),Horror\n")
     with pytest.raises(DatasetError, match=r"movies\.csv near entry 2 is not MovieLens CSV"):
         read_movies(find_layout(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Heat\u00a0Wave (1995)", "Heat Wave"),
+        ("He\u200eat\n (1995)", "Heat"),
+        ("\x07", "Untitled"),
+        ("x" * 900, "x" * 500),
+    ],
+)
+def test_display_title_is_one_printable_line(text, shown):
+    assert display_title(text)[0] == shown

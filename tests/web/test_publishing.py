@@ -45,17 +45,31 @@ def test_receive_of_a_broken_connection_leaves_nothing(make):
     assert files() == set()
 
 
-def test_receive_upserts_the_movies(make, receive):
-    receive(make())
-    receive(make(run_id="second", rating_count=[7] * len(MOVIES)))
+def test_activate_upserts_the_movies(make, receive):
+    publishing.activate(receive(make()))
+    publishing.activate(receive(make(run_id="second", rating_count=[7] * len(MOVIES))))
     assert Movie.objects.count() == len(MOVIES)
     matrix = Movie.objects.get(movie_id=IDS["The Matrix"])
     assert (matrix.title, matrix.year, matrix.rating_count, matrix.search_key) == ("The Matrix", 1999, 7, "matrix")
 
 
-def test_receive_keeps_datasets_apart(make, receive):
-    receive(make())
-    receive(make(dataset="another"))
+def test_an_upload_alone_leaves_the_movies_of_the_served_model(make, receive):
+    publishing.activate(receive(make()))
+    receive(make(run_id="second", rating_count=[7] * len(MOVIES)))
+    assert not Movie.objects.filter(rating_count=7).exists()
+
+
+def test_going_back_brings_the_movies_back(make, receive):
+    first = receive(make())
+    publishing.activate(first)
+    publishing.activate(receive(make(run_id="second", rating_count=[7] * len(MOVIES))))
+    publishing.activate(first)
+    assert not Movie.objects.filter(rating_count=7).exists()
+
+
+def test_activate_keeps_datasets_apart(make, receive):
+    publishing.activate(receive(make()))
+    publishing.activate(receive(make(dataset="another")))
     assert Movie.objects.filter(movie_id=IDS["The Matrix"]).count() == 2
 
 

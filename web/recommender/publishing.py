@@ -104,8 +104,8 @@ def _checked_bundle(draft: Path) -> Bundle:
         json.dumps(asdict(bundle.metadata), allow_nan=False)
     except BundleError as error:
         raise BundleError(str(error).replace(draft.name, "the body")) from error
-    except ValueError as error:
-        raise BundleError("the metadata has a number that is not finite, which JSON cannot say") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError("the metadata is nested too deeply or has a number that is not finite") from error
     return bundle
 
 
@@ -124,7 +124,6 @@ def _store(draft: Path, bundle: Bundle, sha256: str) -> tuple[StoredBundle, bool
         )
         new = not stored.path.exists()
         if new:
-            _upsert_movies(bundle, stored.dataset)
             draft.replace(stored.path)
             _sync_folder(stored.path.parent)
     logger.info("bundle %s of run %s: %s", sha256, stored.run_id, "stored" if new else "already here")
@@ -180,12 +179,14 @@ def activate(stored: StoredBundle) -> str | None:
     Repeating it changes nothing and answers the same. ActivationError when the bundle does not stand the smoke
     query or its file is gone.
     """
-    _smoke_query(stored)
+    bundle = _smoke_query(stored)
     with transaction.atomic():
         last = Activation.objects.current()
         if last is None or last.bundle_id != stored.pk:
             if not stored.path.exists():
                 raise ActivationError(f"The file of {stored.sha256} was removed meanwhile: upload it again.")
+            # Titles come with the model that they belong to: neither an upload nor going back may mix two.
+            _upsert_movies(bundle, stored.dataset)
             last = Activation.objects.create(bundle=stored)
             logger.info("bundle %s of run %s serves now", stored.sha256, stored.run_id)
         before = Activation.objects.filter(pk__lt=last.pk).order_by("-pk").first()
@@ -193,7 +194,7 @@ def activate(stored: StoredBundle) -> str | None:
     return None if before is None else before.bundle_id
 
 
-def _smoke_query(stored: StoredBundle) -> None:
+def _smoke_query(stored: StoredBundle) -> Bundle:
     """Open the file as a worker would and ask it what a visitor would; ActivationError when it fails."""
     try:
         model = ServedModel.open(stored)
@@ -205,6 +206,7 @@ def _smoke_query(stored: StoredBundle) -> None:
                     raise ActivationError(f"The smoke query at taste {taste:g} gave scores that are not finite.")
                 if len(model.bundle) > len(best) and not scores.top(10):
                     raise ActivationError(f"The smoke query at taste {taste:g} recommended nothing.")
+        return model.bundle
     except ActivationError:
         raise
     except (BundleError, ValueError, ArithmeticError, OSError) as error:
