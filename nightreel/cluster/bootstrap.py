@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from nightreel.cluster.errors import BootstrapError, ClusterError
+from nightreel.cluster.errors import BootstrapError
 from nightreel.cluster.ssh import Connection, quote
 
 ROOT = PurePosixPath("nightreel")
@@ -146,8 +146,8 @@ def _install(connection: Connection, runtime: Runtime, wheelhouse: Path) -> None
     venv = ROOT / "venv"
     script = f"""
         set -e
-        python=$(command -v python3.12 || command -v python3)
-        "$python" -m venv --clear {venv}
+        command -v python3.12 || {{ echo "there is no python3.12, which the wheels are for"; exit 1; }}
+        python3.12 -m venv --clear {venv}
         cd {ROOT}/wheels
         ../venv/bin/python -m pip install --quiet --no-index --no-deps {names}
         cd
@@ -155,7 +155,6 @@ def _install(connection: Connection, runtime: Runtime, wheelhouse: Path) -> None
         ln -sfn "$spark" {quote(runtime.spark_home)}
         printf '#!/bin/sh\\nexec "%s" "$@"\\n' "$HOME/{venv}/bin/python" > {quote(runtime.python)}
         chmod +x {quote(runtime.python)}"""
-    try:
-        connection.run(script, timeout=600)
-    except ClusterError as error:
-        raise BootstrapError(str(error)) from error
+    done = connection.run(script, timeout=600, check=False)
+    if done.exit_code != 0:
+        raise BootstrapError(f"{connection.host}: Spark could not be installed from the wheels:\n{done.output.strip()}")
