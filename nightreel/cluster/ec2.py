@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 LIVE = ("pending", "running")
 GONE = ("shutting-down", "terminated")
 AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
-_MAX_GENERATIONS = 20
+# EC2 forgets dead instances within an hour and client tokens later: a name that is used often finds many used up.
+_MAX_GENERATIONS = 100
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ def sandbox(live_sandbox: Sandbox, package_ec2: Any) -> Iterator[Sandbox]:
     """The live sandbox with nothing going wrong; whatever a test leaves running is ended."""
     yield live_sandbox
     live_sandbox.clear_faults()
-    for name in ("films", "films-2"):
+    for name in ("films", "films-2", "first-night"):
         lifecycle.destroy(package_ec2, name)
 
 
