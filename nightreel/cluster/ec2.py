@@ -97,6 +97,7 @@ def _sort_key(address: str) -> tuple[int, ...]:
 def machine_size(ec2: "EC2Client", instance_type: str) -> tuple[int, int]:
     """(vCPUs, memory in MiB) of an instance type."""
     with translated(f"look up the instance type {instance_type}"):
+        # The stubs list the types that there were when they were made; EC2 knows more.
         found = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
     return found[0]["VCpuInfo"]["DefaultVCpus"], found[0]["MemoryInfo"]["SizeInMiB"]
 

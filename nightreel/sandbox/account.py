@@ -114,4 +114,5 @@ def _lay_default_network(network: IPv4Network) -> None:
             backend.create_default_subnet(zone.name).map_public_ip_on_launch = False
         return vpc
 
+    # moto offers no setting for it, and makes the default network when an account is first asked for.
     EC2Backend.create_default_vpc = create_default_vpc  # type: ignore[assignment,method-assign]

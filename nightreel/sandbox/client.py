@@ -90,7 +90,7 @@ class Sandbox:
 
     def _control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.endpoint + path, data=data, method=method)  # noqa: S310
+        request = urllib.request.Request(self.endpoint + path, data=data, method=method)  # noqa: S310 (http, our own)
         try:
             with _DIRECT.open(request, timeout=30) as answer:
                 return json.load(answer)

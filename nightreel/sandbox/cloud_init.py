@@ -174,6 +174,7 @@ def _timers(reading: _Reading, enabled: set[str]) -> Iterator[PowerOff]:
 
 def _section(text: str, section: str, reading: _Reading, name: str) -> Mapping[str, str]:
     unit = ConfigParser(interpolation=None, strict=False, delimiters=("=",))
+    # Names in unit files keep their case; replacing the method is how configparser documents it.
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         unit.read_string(text)
