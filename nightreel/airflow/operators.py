@@ -18,7 +18,9 @@ from nightreel.bundle.provenance import code_revision
 from nightreel.bundle.reader import sha256_of, validate_bundle
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
+from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.errors import ClusterError, JobError
+from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Preparation
 from nightreel.cluster.packaging import zip_package
 from nightreel.cluster.ssh import Connection
@@ -67,7 +69,7 @@ class LaunchCluster(ClusterOperator):
         """What runs now: master's address and number of workers. Raises the cluster's errors."""
         spec = self.run_plan.spec(ssh_port=self.reach.ssh_port())
         image = spec.ami or self.reach.current_image()
-        cluster = lifecycle.launch(self.reach.ec2(), spec, image=image, keys=self.reach.keys)
+        cluster = launch_machines(self.reach.ec2(), spec, image=image, keys=self.reach.keys)
         return {"master": cluster.master.address, "workers": len(cluster.workers)}
 
 
@@ -198,6 +200,6 @@ class DestroyCluster(ClusterOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """What is left by kind of resource: zeros. Raises LeakError, ClusterError."""
-        done = lifecycle.destroy(self.reach.ec2(), self.run_plan.cluster)
+        done = destroy_cluster(self.reach.ec2(), self.run_plan.cluster)
         self.log.info("terminated %d instance(s); left: %s", done.instances, done.left)
         return done.left

@@ -13,7 +13,9 @@ from rich.table import Table
 
 from nightreel.cluster import ec2, keys, lifecycle, ssh
 from nightreel.cluster.bootstrap import Payload, Runtime
+from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.keys import KeyRing
+from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Preparation
 from nightreel.cluster.spec import ClusterSpec
 
@@ -84,7 +86,7 @@ def launch(
     adopted = any(node.state not in ec2.GONE for node in ec2.find_nodes(client, name))
     try:
         image = spec.ami or ec2.latest_image(boto3.client("ssm", region_name=region))
-        lifecycle.launch(client, spec, image=image, keys=ring)
+        launch_machines(client, spec, image=image, keys=ring)
         connect = ssh.pinned_connector(ring, user=user, port=ssh_port)
         cluster = lifecycle.bootstrap_spark(client, name, connect=connect, keys=ring, preparation=preparation)
     except BaseException:
@@ -92,7 +94,7 @@ def launch(
             console.print(f"[yellow]The launch failed; {name} was there before and is left: see `describe`.[/]")
         else:
             console.print(f"[yellow]The launch failed: removing what there is of {name}.[/]")
-            lifecycle.destroy(client, name)
+            destroy_cluster(client, name)
         raise
     console.print(f"{name} is ready: master {cluster.master.address}, {len(cluster.workers)} worker(s).")
 
@@ -123,7 +125,7 @@ def destroy(name: Name, *, as_json: AsJson = False, region: Region = None, yes: 
     if not yes:
         typer.confirm(f"Terminate every instance of {name}?", abort=True)
     client = boto3.client("ec2", region_name=region)
-    done = lifecycle.destroy(client, name)
+    done = destroy_cluster(client, name)
     if as_json:
         typer.echo(json.dumps({"name": name, "instances": done.instances, "left": done.left}))
         return

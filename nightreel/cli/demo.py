@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nightreel.cluster import lifecycle
+from nightreel.cluster import destroy
 from nightreel.local.airflow import PASSWORD, USER, AirflowClient, LocalAirflow
 from nightreel.local.services import ServiceError, Services, end_descendants
 from nightreel.local.site import LocalSite
@@ -237,7 +237,7 @@ def leftovers(sandbox: Sandbox) -> dict[str, int]:
         aws_access_key_id=aws["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=aws["AWS_SECRET_ACCESS_KEY"],
     )
-    return lifecycle.leftovers(ec2)
+    return destroy.leftovers(ec2)
 
 
 def _stay(stack: Stack) -> None:

@@ -1,27 +1,21 @@
-"""Launch, bootstrap, describe and destroy a cluster. Every verb finds the cluster by its tag and may be run again."""
+"""Find, prepare and describe a cluster. Every verb finds it by its tag and may be run again."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nightreel.cluster import bootstrap, firewall, spark, tags
+from nightreel.cluster import bootstrap, firewall, spark
 from nightreel.cluster.bootstrap import Payload, Runtime
 from nightreel.cluster.ec2 import (
     GONE,
-    LIVE,
     Node,
-    await_state,
-    ensure_nodes,
     find_nodes,
     machine_size,
-    translated,
 )
-from nightreel.cluster.errors import BootstrapError, ClusterError, LeakError, NoClusterError, RefusedError
+from nightreel.cluster.errors import BootstrapError, ClusterError, NoClusterError, RefusedError
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spark import WorkerSize
-from nightreel.cluster.spec import ClusterSpec
 from nightreel.cluster.ssh import Connect, Connection, await_connection, on_all
 
 if TYPE_CHECKING:
@@ -30,7 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BOOT_TIMEOUT = 300.0
-GONE_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
@@ -60,65 +53,6 @@ def find(ec2: "EC2Client", name: str) -> Cluster:
     master = masters[0]
     workers = tuple(node for node in nodes if node.role == "worker")
     return Cluster(name=name, run=master.run, master=master, workers=workers)
-
-
-def launch(ec2: "EC2Client", spec: ClusterSpec, *, image: str, keys: KeyRing) -> Cluster:
-    """Bring the cluster's machines up, adopting those that are there already, and wait until they run.
-
-    Raises CapacityError, RefusedError or ClusterError. What was launched by then stays: a retry adopts it, `destroy`
-    removes it.
-    """
-    if spec.expired:
-        raise ClusterError(
-            f"the expiry of {spec.name}, {tags.format_time(spec.expires_at)}, has passed: nodes would power off at once"
-        )
-    _refuse_stopped(ec2, spec.name)
-    _refuse_another_shape(ec2, spec)
-    worker_size(ec2, spec.instance_type)
-    group = firewall.ensure_group(ec2, spec)
-    launched: set[str] = set()
-    for role in ("master", "worker"):
-        launched.update(ensure_nodes(ec2, spec, role=role, image=image, group=group, keys=keys))
-    await_state(
-        ec2,
-        spec.name,
-        done=lambda nodes: _settled(nodes, launched=launched, required_workers=spec.required_workers),
-        timeout=BOOT_TIMEOUT,
-        what="running instances",
-    )
-    cluster = find(ec2, spec.name)
-    log.info("%s runs: master %s, %d worker(s)", spec.name, cluster.master.address, len(cluster.workers))
-    return cluster
-
-
-def _refuse_stopped(ec2: "EC2Client", name: str) -> None:
-    stopped = find_nodes(ec2, name, states=["stopping", "stopped"])
-    if stopped:
-        raise ClusterError(f"the cluster {name} is stopped ({len(stopped)} instance(s)): destroy it first")
-
-
-def _refuse_another_shape(ec2: "EC2Client", spec: ClusterSpec) -> None:
-    live = find_nodes(ec2, spec.name, states=LIVE)
-    other = sorted({node.instance_type for node in live} - {spec.instance_type})
-    if other:
-        raise RefusedError(
-            f"{spec.name} is there already, of {', '.join(other)} machines, and {spec.instance_type} was asked for: "
-            "ask for the type that it has, or destroy it first"
-        )
-    workers = sum(node.role == "worker" for node in live)
-    if workers > spec.workers:
-        log.warning("%s has %d workers already; none is removed to get to %d", spec.name, workers, spec.workers)
-    if any(node.expires_at != tags.format_time(spec.expires_at) for node in live):
-        log.warning("%s is there already and keeps its expiry, %s", spec.name, live[0].expires_at)
-
-
-def _settled(nodes: list[Node], *, launched: set[str], required_workers: int) -> bool:
-    ended = [node.instance_id for node in nodes if node.instance_id in launched and node.state in GONE]
-    if ended:
-        raise ClusterError(f"ended while starting: {', '.join(ended)}; EC2's console says why, a retry replaces them")
-    live = [node for node in nodes if node.state in LIVE]
-    workers = sum(node.role == "worker" for node in live)
-    return len(live) > workers >= required_workers and all(node.state == "running" for node in live)
 
 
 def worker_size(ec2: "EC2Client", instance_type: str) -> WorkerSize:
@@ -248,62 +182,3 @@ def _overall_state(nodes: list[Node]) -> str:
     if not states:
         return "absent"
     return states.pop() if len(states) == 1 else "mixed"
-
-
-@dataclass(frozen=True)
-class Destruction:
-    """How many instances `destroy` ended, and the proof: what is left by kind of resource, all zeros."""
-
-    instances: int
-    left: dict[str, int]
-
-
-def destroy(ec2: "EC2Client", name: str, *, timeout: float = GONE_TIMEOUT) -> Destruction:
-    """Remove everything that carries the cluster's tag, and prove that nothing is left.
-
-    Nothing found is success. Raises LeakError when something is left, ClusterError when it does not end in time.
-    """
-    doomed = [node.instance_id for node in find_nodes(ec2, name) if node.state not in GONE]
-    if doomed:
-        with translated(f"terminate the instances of {name}"):
-            ec2.terminate_instances(InstanceIds=doomed)
-    await_state(
-        ec2,
-        name,
-        done=lambda nodes: all(node.state == "terminated" for node in nodes),
-        timeout=timeout,
-        what="the end of all instances",
-    )
-    firewall.delete_groups(ec2, name, timeout=timeout)
-    left = _await_nothing(ec2, name, timeout=timeout)
-    log.info("%s is gone: %d instance(s) terminated, nothing is left", name, len(doomed))
-    return Destruction(instances=len(doomed), left=left)
-
-
-def _await_nothing(ec2: "EC2Client", name: str, *, timeout: float) -> dict[str, int]:
-    """Volumes and network interfaces may be listed for a while after their instance has ended."""
-    deadline = time.monotonic() + timeout
-    while any((left := leftovers(ec2, name)).values()):
-        if time.monotonic() > deadline:
-            counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in left.items() if count)
-            raise LeakError(f"destroyed {name}, but EC2 still lists {counts}: see them in EC2's console")
-        time.sleep(1)
-    return left
-
-
-def leftovers(ec2: "EC2Client", name: str | None = None) -> dict[str, int]:
-    """How much is there of a cluster (of all clusters of ours when `name` is None), by kind of resource."""
-    own: Any = tags.filters(name) if name else [{"Name": "tag-key", "Values": [tags.CLUSTER]}]
-    with translated("count what is left"):
-        instances = ec2.get_paginator("describe_instances").paginate(
-            Filters=[
-                *own,
-                {"Name": "instance-state-name", "Values": [*LIVE, "stopping", "stopped", "shutting-down"]},
-            ]
-        )
-        return {
-            "instances": sum(len(group["Instances"]) for page in instances for group in page["Reservations"]),
-            "volumes": len(ec2.describe_volumes(Filters=own)["Volumes"]),
-            "network_interfaces": len(ec2.describe_network_interfaces(Filters=own)["NetworkInterfaces"]),
-            "security_groups": len(ec2.describe_security_groups(Filters=own)["SecurityGroups"]),
-        }

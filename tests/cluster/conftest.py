@@ -8,7 +8,9 @@ import boto3
 import pytest
 
 from nightreel.cluster import lifecycle, ssh
+from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.keys import KeyRing
+from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.spec import ClusterSpec
 from nightreel.sandbox.client import Sandbox, running_sandbox
 
@@ -40,7 +42,7 @@ def sandbox(live_sandbox: Sandbox, package_ec2: Any) -> Iterator[Sandbox]:
     yield live_sandbox
     live_sandbox.clear_faults()
     for name in ("films", "films-2", "first-night"):
-        lifecycle.destroy(package_ec2, name)
+        destroy_cluster(package_ec2, name)
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def launch(ec2: Any, sandbox: Sandbox, keys: KeyRing, make_spec: Callable[..., C
     image = sandbox.environment["NIGHTREEL_AMI"]
 
     def run(**changes: Any) -> lifecycle.Cluster:
-        return lifecycle.launch(ec2, make_spec(**changes), image=image, keys=keys)
+        return launch_machines(ec2, make_spec(**changes), image=image, keys=keys)
 
     return run
 

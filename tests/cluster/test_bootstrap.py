@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 import nightreel
-from nightreel.cluster import bootstrap, lifecycle, ssh
+from nightreel.cluster import bootstrap, ssh
 from nightreel.cluster.bootstrap import PAYLOAD, SPARK_VERSION, Payload, Runtime
 from nightreel.cluster.errors import BootstrapError
+from nightreel.cluster.launch import launch_machines
 from nightreel.sandbox.settings import PLAIN_IMAGE
 
 pytestmark = pytest.mark.sandbox
@@ -66,7 +67,7 @@ def test_a_transfer_that_arrives_damaged_is_noticed(
 def test_an_image_without_spark_is_told_apart(
     ec2: Any, make_spec: Callable[..., Any], keys: Any, connect: ssh.Connect
 ) -> None:
-    cluster = lifecycle.launch(ec2, make_spec(workers=1), image=PLAIN_IMAGE, keys=keys)
+    cluster = launch_machines(ec2, make_spec(workers=1), image=PLAIN_IMAGE, keys=keys)
     with connect(cluster.master) as connection, pytest.raises(BootstrapError, match=f"no Spark {SPARK_VERSION}"):
         bootstrap.prepare(connection, runtime=Runtime(), payload=Payload({}))
 

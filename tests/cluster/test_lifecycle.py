@@ -13,6 +13,7 @@ import pytest
 
 import nightreel.cluster.ec2
 from nightreel.cluster import firewall, lifecycle
+from nightreel.cluster.destroy import destroy_cluster, leftovers
 from nightreel.cluster.errors import CapacityError, ClusterError, RefusedError
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spec import ClusterSpec
@@ -46,7 +47,7 @@ def test_launch_adds_only_what_is_missing(launch: Callable[..., Any], ec2: Any) 
 
 def test_launch_after_destroy_gets_fresh_instances(launch: Callable[..., Any], ec2: Any) -> None:
     before = launch()
-    lifecycle.destroy(ec2, "films")
+    destroy_cluster(ec2, "films")
     after = launch()
     assert not {node.instance_id for node in before.nodes} & {node.instance_id for node in after.nodes}
 
@@ -73,7 +74,7 @@ def test_a_launch_that_is_repeated_before_it_is_listed_is_not_made_twice(
 
 def test_everything_is_tagged_when_it_is_created(launch: Callable[..., Any], ec2: Any) -> None:
     launch(workers=1)
-    mine = lifecycle.leftovers(ec2, "films")
+    mine = leftovers(ec2, "films")
     everything = {
         "instances": 2,
         "volumes": len(ec2.describe_volumes()["Volumes"]),
@@ -146,25 +147,25 @@ def test_a_stopped_cluster_is_neither_adopted_nor_touched(launch: Callable[..., 
 
 def test_destroy_leaves_nothing(launch: Callable[..., Any], ec2: Any) -> None:
     launch()
-    lifecycle.destroy(ec2, "films")
-    assert lifecycle.leftovers(ec2, "films") == NOTHING
+    destroy_cluster(ec2, "films")
+    assert leftovers(ec2, "films") == NOTHING
 
 
 def test_destroy_of_nothing_succeeds(ec2: Any) -> None:
-    assert lifecycle.destroy(ec2, "never-launched").instances == 0
+    assert destroy_cluster(ec2, "never-launched").instances == 0
 
 
 def test_destroy_leaves_other_clusters_alone(launch: Callable[..., Any], ec2: Any) -> None:
     launch(workers=1)
     other = launch(name="films-2", workers=1)
-    lifecycle.destroy(ec2, "films")
+    destroy_cluster(ec2, "films")
     assert lifecycle.find(ec2, "films-2").nodes == other.nodes
 
 
 @pytest.mark.parametrize("name", ["*", "film?", "", "films,films-2"])
 def test_a_name_that_could_mean_others_is_refused(launch: Callable[..., Any], ec2: Any, name: str) -> None:
     cluster = launch(workers=1)
-    for verb in (lifecycle.destroy, lifecycle.describe, lifecycle.find):
+    for verb in (destroy_cluster, lifecycle.describe, lifecycle.find):
         with pytest.raises(ValueError, match="can not be used"):
             verb(ec2, name)
     assert lifecycle.find(ec2, "films").nodes == cluster.nodes
@@ -184,8 +185,8 @@ def test_failure_after_the_first_instance_leaves_what_destroy_finds(
     with pytest.raises(CapacityError):
         launch()
     assert len(living(sandbox)) == 1
-    lifecycle.destroy(ec2, "films")
-    assert lifecycle.leftovers(ec2, "films") == NOTHING
+    destroy_cluster(ec2, "films")
+    assert leftovers(ec2, "films") == NOTHING
 
 
 @pytest.mark.parametrize("code", ["UnauthorizedOperation", "VcpuLimitExceeded", "InvalidAMIID.NotFound"])
@@ -216,14 +217,14 @@ def test_a_launcher_killed_after_the_first_instance_is_followed_by_adoption(
     script = textwrap.dedent(f"""
         import boto3
         from datetime import datetime
-        from nightreel.cluster import lifecycle
+        from nightreel.cluster.launch import launch_machines
         from nightreel.cluster.keys import KeyRing
         from nightreel.cluster.spec import ClusterSpec
         spec = ClusterSpec(name="films", workers=2, expires_at=datetime.fromisoformat({spec.expires_at.isoformat()!r}),
                            instance_type="c7i.large", ssh_port={spec.ssh_port})
         ec2 = boto3.client("ec2")
         keys = KeyRing({keys.master_secret!r}, "films")
-        lifecycle.launch(ec2, spec, image={sandbox.environment["NIGHTREEL_AMI"]!r}, keys=keys)
+        launch_machines(ec2, spec, image={sandbox.environment["NIGHTREEL_AMI"]!r}, keys=keys)
         """)
     launcher = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, **sandbox.environment})
     deadline = time.monotonic() + 20
