@@ -54,7 +54,7 @@ class RunPlan:
             expires_at=parse_time(self.expires_at),
             instance_type=self.instance_type,
             ami=self.ami,
-            subnet=self.subnet,
+            subnets=tuple((self.subnet or "").replace(",", " ").split()),
             operator_cidr=self.operator_cidr,
             ssh_port=ssh_port,
         )

@@ -70,7 +70,7 @@ def launch(
         expires_at=datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours),
         instance_type=instance_type,
         ami=ami,
-        subnet=subnet,
+        subnets=(subnet,) if subnet else (),
         operator_cidr=operator_cidr,
         ssh_port=ssh_port,
     )

@@ -1,11 +1,12 @@
 """What we ask of EC2: find by tag, run, terminate. Every function takes a boto3 EC2 client and keeps no state."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightreel.cluster import errors, tags, user_data
 from nightreel.cluster.errors import ClusterError
 from nightreel.cluster.keys import KeyRing
-from nightreel.cluster.spec import ClusterSpec
+from nightreel.cluster.spec import ClusterSpec, Market
 from nightreel.cluster.tags import Role
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ GONE = ("shutting-down", "terminated")
 AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 # EC2 forgets dead instances within an hour and client tokens later: a name that is used often finds many used up.
 _MAX_GENERATIONS = 100
+_MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,17 @@ class Node:
     expires_at: str
     run: str
     reach: str
+    image_id: str = ""
+    market: Market = "on-demand"
+    subnet: str = ""
+    zone: str = ""
+    key_pair: str | None = None
+    instance_profile: str | None = None
+    """Its ARN."""
+    ended: datetime | None = None
+    """When it was stopped or terminated, where EC2 tells."""
+    host_key: str | None = None
+    """The public host key that the node made for itself, once one was found and written into its tag."""
 
     @property
     def address(self) -> str:
@@ -87,7 +100,21 @@ def _node(instance: "InstanceTypeDef") -> Node:
         expires_at=own.get(tags.EXPIRES_AT, ""),
         run=own.get(tags.RUN, ""),
         reach=own.get(tags.REACH, "private"),
+        image_id=instance.get("ImageId", ""),
+        market="spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
+        subnet=instance.get("SubnetId", ""),
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        key_pair=instance.get("KeyName") or None,
+        instance_profile=instance.get("IamInstanceProfile", {}).get("Arn"),
+        ended=_end(instance.get("StateTransitionReason", "")),
+        host_key=own.get(tags.HOST_KEY),
     )
+
+
+def _end(reason: str) -> datetime | None:
+    """The moment in a reason such as `User initiated (2026-01-31 23:59:59 GMT)`; some reasons have none."""
+    found = _MOMENT.search(reason)
+    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) if found else None
 
 
 def _sort_key(address: str) -> tuple[int, ...]:
@@ -137,7 +164,7 @@ def ensure_nodes(
 
 def client_token(spec: ClusterSpec, *, role: Role, generation: int) -> str:
     """The idempotency token of a RunInstances call (64 ASCII characters at most)."""
-    parts = (spec.name, spec.key_run, role, spec.subnet or "", str(generation))
+    parts = (spec.name, spec.key_run, role, spec.subnets[0] if spec.subnets else "", str(generation))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -167,8 +194,8 @@ def _states(ec2: "EC2Client", filters: list[Any]) -> dict[str, str]:
 
 def _run_request(spec: ClusterSpec, *, role: Role, image: str, group: str, keys: KeyRing) -> dict[str, Any]:
     interface: dict[str, Any] = {"DeviceIndex": 0, "Groups": [group], "DeleteOnTermination": True}
-    if spec.subnet:
-        interface["SubnetId"] = spec.subnet
+    if spec.subnets:
+        interface["SubnetId"] = spec.subnets[0]
     return {
         "ImageId": image,
         "InstanceType": spec.instance_type,

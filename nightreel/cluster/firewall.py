@@ -77,8 +77,8 @@ def _create_or_find(ec2: "EC2Client", spec: ClusterSpec, *, vpc_id: str) -> str:
 
 def _vpc(ec2: "EC2Client", spec: ClusterSpec) -> "VpcTypeDef":
     with translated("look up the network"):
-        if spec.subnet:
-            vpc_id = ec2.describe_subnets(SubnetIds=[spec.subnet])["Subnets"][0]["VpcId"]
+        if spec.subnets:
+            vpc_id = ec2.describe_subnets(SubnetIds=[spec.subnets[0]])["Subnets"][0]["VpcId"]
             return ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]
         found = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     if not found:

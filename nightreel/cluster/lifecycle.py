@@ -162,9 +162,14 @@ def describe(ec2: "EC2Client", name: str, *, connect: Connect | None = None) -> 
         "expires_at": nodes[0].expires_at if nodes else None,
         "workers": sum(node.role == "worker" for node in running),
         "workers_alive": alive,
-        "nodes": [{**asdict(node), "launched": node.launched.isoformat()} for node in nodes],
+        "nodes": [_as_json(node) for node in nodes],
         "security_groups": firewall.find_groups(ec2, name),
     }
+
+
+def _as_json(node: Node) -> dict[str, Any]:
+    ended = node.ended.isoformat() if node.ended else None
+    return {**asdict(node), "launched": node.launched.isoformat(), "ended": ended}
 
 
 def _count_alive(master: Node, connect: Connect) -> int | None:

@@ -11,6 +11,7 @@ RUN = "nightreel:run"
 ROLE = "nightreel:role"
 EXPIRES_AT = "nightreel:expires-at"
 REACH = "nightreel:reach"
+HOST_KEY = "nightreel:host-key"
 
 Role = Literal["master", "worker"]
 _RESOURCES = ("instance", "volume", "network-interface")
@@ -22,7 +23,7 @@ def of_cluster(spec: ClusterSpec, *, role: Role | None = None) -> dict[str, str]
         CLUSTER: spec.name,
         RUN: spec.key_run,
         EXPIRES_AT: format_time(spec.expires_at),
-        REACH: "public" if spec.operator_cidr else "private",
+        REACH: spec.reach,
         "Name": f"{spec.name}-{role}" if role else spec.name,
     }
     if role:
