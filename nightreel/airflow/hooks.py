@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook, Variable
 
 from nightreel.cluster.ec2 import Node, latest_image
 from nightreel.cluster.keys import KeyRing
-from nightreel.cluster.ssh import Connect, Connection, load_host_key, load_key, open_client
+from nightreel.cluster.ssh import Connect, Connection, expected_host_key, load_host_key, load_key, open_client
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -27,13 +27,13 @@ class PinnedSSHHook(SSHHook):
     """The SSH provider's hook for one node of ours: login, port and proxy of the connection count.
 
     The provider's own `get_conn` also believes the known_hosts files of the worker, and its constructor picks up keys
-    from the user's ~/.ssh/config. Here nothing counts but the two keys that the node was given at launch.
+    from the user's ~/.ssh/config. Here nothing counts but our derived key and the one host key the node may present.
     """
 
     def __init__(self, *, ssh_conn_id: str, node: Node, keys: KeyRing) -> None:
         super().__init__(ssh_conn_id=ssh_conn_id, remote_host=node.address)
         self.client_key = load_key(keys.client().private)
-        self.expected_host_key = load_host_key(keys.host(node.role).public)
+        self.expected_host_key = load_host_key(expected_host_key(node, keys))
 
     def get_conn(self) -> paramiko.SSHClient:
         """Connect; HostKeyError when the host presents another key."""

@@ -92,10 +92,8 @@ def bootstrap_spark(
             spark.configure(
                 connection,
                 node_ip=node.private_ip,
-                master_ip=master_ip,
-                secret=keys.spark_secret(),
+                settings=spark.Settings(master_ip=master_ip, secret=keys.spark_secret(), driver=size, executor=size),
                 runtime=runtime,
-                size=size,
             )
             if node.role == "master":
                 spark.start_master(connection, node_ip=master_ip, runtime=runtime)

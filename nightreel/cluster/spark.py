@@ -3,12 +3,14 @@
 import json
 import shlex
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nightreel.cluster.bootstrap import ROOT, Runtime
+from nightreel.cluster.ec2 import Node
 from nightreel.cluster.errors import BootstrapError, ClusterError
-from nightreel.cluster.ssh import Connection, quote
+from nightreel.cluster.ssh import Connect, Connection, on_all, quote
 
 MASTER_PORT = 7077
 MASTER_UI_PORT = 8080
@@ -36,7 +38,7 @@ class WorkerSize:
 
     @property
     def heap(self) -> int:
-        """Java heap of the one executor of a worker, in MiB; also the driver's."""
+        """Java heap of the one executor of a worker, or of the driver on a master of this size, in MiB."""
         return int(self.memory * _HEAP_SHARE)
 
 
@@ -45,12 +47,27 @@ def master_url(master_ip: str) -> str:
     return f"spark://{master_ip}:{MASTER_PORT}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What Spark is told, the same on every node of a cluster."""
+
+    master_ip: str
+    secret: str
+    driver: WorkerSize
+    """The master's size: the driver lives there."""
+    executor: WorkerSize
+    """The smallest worker's size: Spark gives all executors the same memory."""
+
+
 def configure(
-    connection: Connection, *, node_ip: str, master_ip: str, secret: str, runtime: Runtime, size: WorkerSize
+    connection: Connection, *, node_ip: str, settings: Settings, runtime: Runtime, java_home: str | None = None
 ) -> None:
-    """Write Spark's configuration on a node. It holds the cluster's secret, so only the login user may read it."""
+    """Write Spark's configuration on a node. It holds the cluster's secret, so only the login user may read it.
+
+    `java_home` is where Java lies when the node's `java` is missing or another one.
+    """
     home = connection.run('printf %s "$HOME"').output
-    env, defaults = _environment(home, node_ip, runtime), _defaults(home, master_ip, secret, runtime, size)
+    env, defaults = _environment(home, node_ip, runtime, java_home), _defaults(home, settings, runtime)
     for name, text in (("spark-env.sh", env), ("spark-defaults.conf", defaults)):
         connection.upload(text.encode(), ROOT / "conf" / name)
     connection.run(f"chmod 600 {ROOT}/conf/spark-env.sh {ROOT}/conf/spark-defaults.conf")
@@ -60,7 +77,7 @@ def _expand(path: str, home: str) -> str:
     return home + path[1:] if path.startswith("~/") else path
 
 
-def _environment(home: str, node_ip: str, runtime: Runtime) -> str:
+def _environment(home: str, node_ip: str, runtime: Runtime, java_home: str | None) -> str:
     below = f"{home}/{ROOT}"
     python = _expand(runtime.python, home)
     settings = {
@@ -76,25 +93,27 @@ def _environment(home: str, node_ip: str, runtime: Runtime) -> str:
         # The daemons do next to nothing: the plainest collector and compiler start fastest and stay smallest.
         "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData",
     }
+    if java_home:
+        settings["JAVA_HOME"] = java_home
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
 
 
-def _defaults(home: str, master_ip: str, secret: str, runtime: Runtime, size: WorkerSize) -> str:
-    settings: dict[str, Any] = {
-        "spark.master": master_url(master_ip),
-        "spark.driver.host": master_ip,
-        "spark.driver.bindAddress": master_ip,
-        "spark.driver.memory": f"{size.heap}m",
-        "spark.executor.memory": f"{size.heap}m",
+def _defaults(home: str, settings: Settings, runtime: Runtime) -> str:
+    lines: dict[str, Any] = {
+        "spark.master": master_url(settings.master_ip),
+        "spark.driver.host": settings.master_ip,
+        "spark.driver.bindAddress": settings.master_ip,
+        "spark.driver.memory": f"{settings.driver.heap}m",
+        "spark.executor.memory": f"{settings.executor.heap}m",
         "spark.pyspark.python": _expand(runtime.python, home),
         "spark.authenticate": "true",
-        "spark.authenticate.secret": secret,
+        "spark.authenticate.secret": settings.secret,
         "spark.network.crypto.enabled": "true",
         # On by default since Spark 4.1, and it takes a driver from anyone whatever spark.authenticate says.
         "spark.master.rest.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
     }
-    return "".join(f"{name} {value}\n" for name, value in settings.items())
+    return "".join(f"{name} {value}\n" for name, value in lines.items())
 
 
 def start_master(connection: Connection, *, node_ip: str, runtime: Runtime) -> None:
@@ -122,15 +141,16 @@ def start_worker(connection: Connection, *, node_ip: str, master_ip: str, size: 
 
 
 def _start_daemon(connection: Connection, name: str, command: str, runtime: Runtime) -> None:
-    # The pid file is written by the process that becomes the daemon; flock makes two starters take turns.
+    # The pid file is written by the process that becomes the daemon; flock makes two starters take turns. A daemon
+    # that runs with another command or another configuration belongs to what was there before, and is replaced.
     script = f"""
         cd {ROOT} || exit 1
         exec 9>{name}.lock; flock 9
-        wanted={shlex.quote(command)}
-        if [ -s {name}.pid ] && kill -0 "$(cat {name}.pid)" 2>/dev/null; then
+        {_DAEMON_FUNCTIONS}
+        wanted={shlex.quote(command)}" $(cat conf/spark-env.sh conf/spark-defaults.conf | sha256sum)"
+        if runs {name}; then
             [ "$(cat {name}.command)" = "$wanted" ] && exit 0
-            kill "$(cat {name}.pid)"  # it belongs to a master that was replaced
-            for _ in $(seq 100); do kill -0 "$(cat {name}.pid)" 2>/dev/null || break; sleep 0.1; done
+            end {name}
         fi
         rm -f {name}.pid; printf %s "$wanted" > {name}.command
         export SPARK_CONF_DIR="$PWD/conf"; . conf/spark-env.sh
@@ -139,6 +159,65 @@ def _start_daemon(connection: Connection, name: str, command: str, runtime: Runt
         for _ in $(seq 100); do [ -s {name}.pid ] && exit 0; sleep 0.05; done
         echo "the {name} did not start"; exit 1"""
     connection.run(script)
+
+
+# A process id alone proves nothing: after a restart of the machine another process may have it.
+_DAEMON_FUNCTIONS = """runs() {
+            [ -s $1.pid ] && cat "/proc/$(cat $1.pid)/cmdline" 2>/dev/null | tr '\\0' ' ' |
+                grep -q "org[.]apache[.]spark[.]deploy[.]$1[.]"
+        }
+        end() {
+            runs $1 || return 0
+            pid=$(cat $1.pid)
+            kill -TERM "$pid" 2>/dev/null
+            for _ in $(seq 150); do runs $1 || return 0; sleep 0.1; done
+            kill -KILL "$pid" 2>/dev/null
+            for _ in $(seq 50); do runs $1 || return 0; sleep 0.1; done
+            echo "the $1 (process $pid) can not be ended"; exit 1
+        }"""
+
+
+def stop_worker(connection: Connection) -> None:
+    """End the worker of this node: politely, and by force after 15 s. Nothing happens when there is none.
+
+    Its executors end with it; a running application goes on with those of other workers. Raises ClusterError when the
+    process can not be ended.
+    """
+    _stop_daemon(connection, "worker")
+
+
+def stop_master(connection: Connection) -> None:
+    """End the master of this node in the same way. Its workers stay, and look for a master until they are ended."""
+    _stop_daemon(connection, "master")
+
+
+def stop_all(nodes: Iterable[Node], connect: Connect) -> None:
+    """End Spark on all of these nodes at the same time, and leave the nodes as they are otherwise.
+
+    Whatever runs on Spark fails. Safe to run again. Raises ClusterError, or what a node's connection raises.
+    """
+
+    def stop(node: Node) -> None:
+        with connect(node) as connection:
+            _stop_daemon(connection, "worker")
+            _stop_daemon(connection, "master")
+
+    on_all(nodes, stop)
+
+
+def _stop_daemon(connection: Connection, name: str) -> None:
+    connection.run(f"""
+        cd {ROOT} 2>/dev/null || exit 0
+        exec 9>{name}.lock; flock 9
+        {_DAEMON_FUNCTIONS}
+        end {name} && rm -f {name}.pid {name}.command""")
+
+
+def daemon_runs(connection: Connection, name: Literal["master", "worker"]) -> bool:
+    """Whether the daemon's process is there on this node; it may still be starting."""
+    return (
+        connection.run(f"cd {ROOT} 2>/dev/null || exit 1\n{_DAEMON_FUNCTIONS}\nruns {name}", check=False).exit_code == 0
+    )
 
 
 def read_state(connection: Connection, master_ip: str) -> dict[str, Any] | None:

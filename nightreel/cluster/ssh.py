@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.errors import ClusterError, HostKeyError
@@ -21,6 +22,8 @@ from nightreel.cluster.keys import KeyRing
 CONNECT_TIMEOUT = 10.0
 TRANSFER_SILENCE = 60.0
 _MAX_PARALLEL = 32
+# Of a file that is fetched so many pieces of 32 KiB are asked for ahead; without a bound, all of them at once.
+_PIECES_AHEAD = 128
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Connection:
         `timeout` bounds the silence between two pieces of output, in seconds. Raises ClusterError when the script does
         not end in time, or ends with another code than 0 while `check` is on.
         """
+        code, raw = self.run_raw(script, timeout=timeout)
+        result = Result(code, raw.decode(errors="replace"))
+        if check and code != 0:
+            raise ClusterError(
+                f"{self.host}: {_first_line(script)!r} ended with exit code {code}:\n{_tail(result.output)}"
+            )
+        return result
+
+    def run_raw(self, script: str, *, timeout: float = 60.0) -> tuple[int, bytes]:
+        """As `run` without the check: the exit code (-1: ended by a signal), and the output byte for byte."""
         try:
             channel = self._transport().open_session(timeout=CONNECT_TIMEOUT)
             channel.settimeout(timeout)
@@ -63,15 +76,14 @@ class Connection:
             channel.set_combine_stderr(True)
             channel.exec_command(script)
             channel.shutdown_write()
-            output = b"".join(iter(lambda: channel.recv(65536), b"")).decode(errors="replace")
-            result = Result(channel.recv_exit_status(), output)
+            output = b"".join(iter(lambda: channel.recv(65536), b""))
+            code = channel.recv_exit_status()
         except (TimeoutError, OSError, EOFError, paramiko.SSHException) as error:
             raise ClusterError(f"{self.host}: lost while running {_first_line(script)!r}: {error!r}") from error
-        if check and result.exit_code != 0:
-            raise ClusterError(
-                f"{self.host}: {_first_line(script)!r} ended with exit code {result.exit_code}:\n{_tail(output)}"
-            )
-        return result
+        # Below 0 there was no exit code: a signal ended the command, or the connection went first.
+        if code < 0 and not channel.get_transport().is_active():
+            raise ClusterError(f"{self.host}: lost while running {_first_line(script)!r}: the connection was cut")
+        return code, output
 
     def upload(self, source: Path | bytes, target: PurePosixPath) -> None:
         """Copy a file, or bytes, to the node under its final name only when it is whole.
@@ -91,7 +103,7 @@ class Connection:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         with self._sftp(f"fetching {source}") as sftp:
-            sftp.get(str(source), str(part))
+            sftp.get(str(source), str(part), max_concurrent_prefetch_requests=_PIECES_AHEAD)
         part.replace(target)
 
     def read_from(self, source: PurePosixPath, offset: int, *, limit: int = 1 << 20) -> bytes:
@@ -132,9 +144,37 @@ def load_key(private: str) -> paramiko.PKey:
     return paramiko.Ed25519Key.from_private_key(io.StringIO(private))
 
 
+def load_identity(path: Path) -> paramiko.PKey:
+    """The operator's own private key, of any type, from its file. ValueError, saying why, when it can not be used."""
+    try:
+        key: paramiko.PKey = paramiko.PKey.from_path(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no private key at {path}") from error
+    except TypeError as error:  # what the library says to a key that wants a passphrase and gets none
+        raise ValueError(
+            f"the private key {path} is protected by a passphrase, which is not asked for here: "
+            "give a copy without one (ssh-keygen -p), or leave the option out to use the cluster's own key"
+        ) from error
+    except (ValueError, OSError, UnsupportedAlgorithm, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
+        raise ValueError(f"{path} is no private key that can be used (Ed25519, ECDSA or RSA): {error}") from error
+    return key
+
+
 def load_host_key(public: str) -> paramiko.PKey:
-    """A public key in OpenSSH's one-line form, as paramiko wants it."""
-    return paramiko.Ed25519Key(data=b64decode(public.split()[1]))
+    """A public key in OpenSSH's one-line form, as paramiko wants it; ValueError when it is none."""
+    try:
+        kind, body = public.split()[:2]
+        return paramiko.PKey.from_type_string(kind, b64decode(body))
+    except (ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
+        raise ValueError(f"{public[:60]!r} is no public host key: {error}") from error
+
+
+def expected_host_key(node: Node, keys: KeyRing) -> str:
+    """The one host key that this node may present, in OpenSSH's one-line form.
+
+    Its own, once the node's tag holds it; until then the first one, which came to it with the user data.
+    """
+    return node.host_key or keys.host(node.role).public
 
 
 def open_client(
@@ -172,9 +212,10 @@ def open_client(
     except paramiko.BadHostKeyException as error:
         client.close()
         raise HostKeyError(
-            f"{host} presents another host key than the one it was given at launch "
-            f"(expected {host_key.fingerprint}, got {error.key.fingerprint}): another machine may be answering in its "
-            "place, so nothing was sent to it. Destroy the cluster and launch it again."
+            f"{host} presents another host key than the one that is known of it "
+            f"(expected {host_key.get_name()} {host_key.fingerprint}, got {error.key.get_name()} "
+            f"{error.key.fingerprint}): another machine may be answering in its place, so nothing was sent to it. "
+            "Destroy the cluster and launch it again."
         ) from error
     except BaseException:
         client.close()
@@ -185,12 +226,16 @@ def open_client(
     return client
 
 
-def pinned_connector(keys: KeyRing, *, user: str, port: int) -> Connect:
-    """Connections of the command line: keys derived from the master secret."""
-    client_key = load_key(keys.client().private)
+def pinned_connector(keys: KeyRing, *, user: str, port: int, identity: Path | None = None) -> Connect:
+    """Connections of the command line: keys derived from the master secret.
+
+    With `identity` the login is by the operator's own private key; the host keys stay pinned. Raises ValueError for a
+    key file that can not be used.
+    """
+    client_key = load_identity(identity) if identity else load_key(keys.client().private)
 
     def connect(node: Node) -> Connection:
-        host_key = load_host_key(keys.host(node.role).public)
+        host_key = load_host_key(expected_host_key(node, keys))
         client = open_client(host=node.address, port=port, user=user, client_key=client_key, host_key=host_key)
         return Connection(client, host=node.address)
 
@@ -215,19 +260,31 @@ def await_connection(connect: Connect, node: Node, *, timeout: float) -> Connect
         time.sleep(0.3)
 
 
+def attempt_on_all[T](nodes: Iterable[Node], action: Callable[[Node], T]) -> list[T | Exception]:
+    """Do `action` on all nodes at the same time: what each gave, or its error, in the order of the nodes."""
+    with ThreadPoolExecutor(max_workers=_MAX_PARALLEL, thread_name_prefix="node") as pool:
+        futures = [pool.submit(action, node) for node in nodes]
+    outcomes: list[T | Exception] = []
+    for future in futures:
+        error = future.exception()
+        if error is not None and not isinstance(error, Exception):
+            raise error
+        outcomes.append(error or future.result())
+    return outcomes
+
+
 def on_all[T](nodes: Iterable[Node], action: Callable[[Node], T]) -> list[T]:
     """Do `action` on all nodes at the same time; the results in the order of the nodes.
 
     All are waited for. The first failure, in that order, is raised; the others' texts stand in its notes.
     """
-    with ThreadPoolExecutor(max_workers=_MAX_PARALLEL, thread_name_prefix="node") as pool:
-        futures = [pool.submit(action, node) for node in nodes]
-    failures = [error for future in futures if (error := future.exception()) is not None]
+    outcomes = attempt_on_all(nodes, action)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     if failures:
         for other in failures[1:]:
             failures[0].add_note(f"also: {other}")
         raise failures[0]
-    return [future.result() for future in futures]
+    return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
 
 
 def quote(path: PurePosixPath | str) -> str:
