@@ -1,14 +1,18 @@
 """Reading user data: what is honoured, and what is said of the rest."""
 
 import base64
+import gzip
+import shlex
 from datetime import UTC, datetime
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nightreel.sandbox.cloud_init import PowerOff, UserData, parse
+from nightreel.sandbox.cloud_init import File, PowerOff, Timer, UserData, parse
 
 SERVICE = {"path": "/etc/systemd/system/off.service", "content": "[Service]\nExecStart=/usr/bin/systemctl poweroff\n"}
 MOMENT = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -75,10 +79,10 @@ def test_parse_timer_without_absolute_time_is_noted(when: str) -> None:
     assert "off.timer" in data.notes[0]
 
 
-def test_parse_timer_of_another_service_is_noted() -> None:
-    data = read_timer(timer(), service=SERVICE | {"content": "[Service]\nExecStart=/bin/true\n"})
-    assert data.power_offs == ()
-    assert "does not power the host off" in data.notes[0]
+def test_parse_timer_of_a_service_without_a_command_is_noted() -> None:
+    data = read_timer(timer(), service=SERVICE | {"content": "[Service]\nType=oneshot\n"})
+    assert data.timers == ()
+    assert "no ExecStart" in data.notes[0]
 
 
 def test_parse_unit_in_base64() -> None:
@@ -96,18 +100,29 @@ def test_parse_transient_timer(option: str) -> None:
     ("config", "word"),
     [
         ({"packages": ["htop"]}, "packages"),
-        ({"runcmd": ["touch /ready"]}, "touch /ready"),
-        ({"write_files": [{"path": "/etc/motd", "content": "hello"}]}, "/etc/motd"),
         ({"write_files": "nonsense"}, "write_files"),
         ({"write_files": ["nonsense"]}, "nonsense"),
         ({"write_files": [SERVICE, timer() | {"content": "[[["}]}, "not a unit file"),
-        ({"write_files": [timer() | {"content": "abc", "encoding": "b64"}]}, "not base64"),
+        ({"write_files": [timer() | {"content": "abc", "encoding": "b64"}]}, "can not be read"),
         ({"ssh_keys": {"rsa_private": "x"}}, "rsa_private"),
         ({"ssh_keys": "x"}, "ssh_keys"),
     ],
 )
 def test_parse_names_what_it_ignores(config: dict[str, object], word: str) -> None:
     assert any(note.startswith("ignored: ") and word in note for note in read(**config).notes)
+
+
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        ({"runcmd": ["touch /ready"]}, "touch /ready"),
+        ({"bootcmd": [["touch", "/ready"]]}, "touch /ready"),
+        ({"write_files": [{"path": "/etc/motd", "content": "hello"}]}, "/etc/motd"),
+    ],
+)
+def test_parse_names_what_processes_leave_out(config: dict[str, object], word: str) -> None:
+    data = read(**config)
+    assert (data.notes, word in data.unexecuted[0]) == ((), True)
 
 
 VALUES = st.recursive(
@@ -133,8 +148,126 @@ def test_parse_never_raises_on_text(text: str | bytes) -> None:
     assert isinstance(parse(text), UserData)
 
 
-@pytest.mark.parametrize("text", ["#!/bin/sh\necho hi\n", "#cloud-config\n- a list\n", "#cloud-config\n{", "\x1f\x8b"])
+@pytest.mark.parametrize("text", ["plain words", "#cloud-config\n- a list\n", "#cloud-config\n{", "\x1f\x8b"])
 def test_parse_other_user_data_is_noted(text: str) -> None:
     data = parse(text)
     assert data.notes
-    assert data.power_offs == ()
+    assert data.timers == ()
+
+
+# ---- parts
+
+
+def multipart(*parts: tuple[str, str]) -> str:
+    message = MIMEMultipart()
+    for kind, text in parts:
+        message.attach(MIMEText(text, kind))
+    return message.as_string()
+
+
+def test_parse_parts_in_turn() -> None:
+    script = "#!/bin/sh\necho hello\n"
+    data = parse(multipart(("cloud-config", "#cloud-config\nssh_authorized_keys: [one]\n"), ("x-shellscript", script)))
+    assert (data.authorized_keys, data.scripts, "#!/bin/sh" in data.unexecuted[0]) == (("one",), (script,), True)
+
+
+def test_parse_later_part_replaces_a_key_as_cloud_init_does() -> None:
+    ours, theirs = "#cloud-config\nssh_authorized_keys: [one]\n", "#cloud-config\nssh_authorized_keys: [two]\n"
+    data = parse(base64.b64encode(multipart(("cloud-config", ours), ("cloud-config", theirs)).encode()))
+    assert data.authorized_keys == ("two",)
+
+
+def test_parse_part_of_an_unknown_kind_is_noted() -> None:
+    assert "#include" in parse(multipart(("x-include-url", "#include\nhttp://x\n"))).notes[0]
+
+
+def test_parse_compressed() -> None:
+    raw = base64.b64encode(gzip.compress(b"#cloud-config\nssh_authorized_keys: [one]\n"))
+    assert parse(raw).authorized_keys == ("one",)
+
+
+# ---- files and commands
+
+
+def test_parse_files() -> None:
+    packed = base64.b64encode(gzip.compress(b"hello")).decode()
+    written = [
+        {"path": "/a", "content": "x", "permissions": "0755", "owner": "me:us", "append": True},
+        {"path": "/b", "content": packed, "encoding": "gz+b64"},
+    ]
+    assert read(write_files=written).files == (
+        File(path="/a", content=b"x", mode=0o755, owner="me:us", append=True),
+        File(path="/b", content=b"hello"),
+    )
+
+
+def test_parse_commands_become_lines_of_shell() -> None:
+    data = read(bootcmd=[["echo", "a b"]], runcmd=["echo $HOME", 7])
+    assert (data.boot_commands, data.first_boot_commands) == (("echo 'a b'",), ("echo $HOME", "7"))
+
+
+@pytest.mark.parametrize(
+    ("commands", "own"),
+    [
+        ([["ssh-keygen", "-A"], ["systemctl", "restart", "sshd"]], True),
+        (["ssh-keygen -A && systemctl restart sshd || systemctl restart ssh"], True),
+        ([["sh", "-c", "ssh-keygen -A; service ssh restart"]], True),
+        ([["ssh-keygen", "-A"]], False),  # sshd goes on with the keys that it has read
+        ([["ssh-keygen", "-R", "host"]], False),
+    ],
+)
+def test_parse_own_host_key(commands: list[object], own: bool) -> None:
+    assert read(runcmd=commands).own_host_key == own
+
+
+# ---- timers that run commands
+
+CHECK = """home=$(getent passwd me | cut -d: -f6); at=$(cat "${home:-/}/at"); [ "$(date +%s)" -lt "$at" ] || poweroff"""
+INTERVAL = "[Timer]\nOnBootSec=10s\nOnUnitActiveSec=1min 30s\n"
+
+
+def read_units(interval: str, service: str, *commands: object) -> UserData:
+    units = [{"path": "/x/check.timer", "content": interval}, {"path": "/x/check.service", "content": service}]
+    return read(write_files=units, runcmd=list(commands) or [["systemctl", "enable", "--now", "check.timer"]])
+
+
+def test_parse_interval_timer() -> None:
+    data = read_units(INTERVAL, "[Service]\nExecStart=/usr/bin/touch /x\n")
+    assert data.timers == (Timer(command="/usr/bin/touch /x", delay=10, interval=90),)
+
+
+def test_parse_service_of_a_shell_script_after_systemds_quoting() -> None:
+    quoted = CHECK.replace("$", "$$").replace("%", "%%").replace('"', '\\"')
+    data = read_units(INTERVAL, f'[Service]\nExecStart=/bin/sh -c "{quoted}"\n')
+    assert shlex.split(data.timers[0].command) == ["/bin/sh", "-c", CHECK]
+
+
+def test_parse_transient_interval_timer() -> None:
+    options = ["--unit=x", "--on-boot=10s", "--on-unit-active=5s", "--timer-property=AccuracySec=1s", "--no-block"]
+    data = read(bootcmd=[["systemd-run", *options, "/bin/sh", "-c", CHECK.replace("$", "$$")]])
+    expected = Timer(command=shlex.join(["/bin/sh", "-c", CHECK]), delay=10, interval=5)
+    assert (data.timers, data.notes, data.unexecuted) == ((expected,), (), ())
+
+
+def test_parse_transient_timer_of_runcmd_lasts_one_boot() -> None:
+    data = read(runcmd=["systemd-run --on-active 1h systemctl poweroff"])
+    assert data.timers == (Timer(command="systemctl poweroff", delay=3600, boots="first"),)
+
+
+def test_parse_transient_timer_that_never_starts_is_noted() -> None:
+    data = read(bootcmd=[["systemd-run", "--on-unit-active=5s", "true"]])
+    assert (data.timers, "OnBootSec" in data.notes[0]) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("command", "boots"),
+    [("enable --now", "all"), ("start", "first"), ("enable", "later"), ("--now enable", "all")],
+)
+def test_parse_timer_is_armed_at_the_boots_it_is_enabled_for(command: str, boots: str) -> None:
+    data = read_units(INTERVAL, "[Service]\nExecStart=true\n", f"systemctl {command} check.timer")
+    assert [timer.boots for timer in data.timers] == [boots]
+
+
+def test_parse_timer_enabled_within_a_longer_line() -> None:
+    line = "systemctl daemon-reload && systemctl enable --now check.timer"
+    assert read_units(INTERVAL, "[Service]\nExecStart=true\n", ["sh", "-c", line]).timers
