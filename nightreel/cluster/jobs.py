@@ -4,17 +4,36 @@ A job is a folder with a deterministic name: `pid`, `log` and, when it is over, 
 connection, the caller or the caller's machine goes away, and whoever asks for it again is attached to it.
 """
 
+import logging
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+import paramiko
+
 from nightreel.cluster.bootstrap import ROOT, Runtime
-from nightreel.cluster.errors import ClusterError, JobError, JobLostError
+from nightreel.cluster.errors import ClusterError, HostKeyError, JobError, JobLostError, NoClusterError
 from nightreel.cluster.ssh import Connection, quote
 
+log = logging.getLogger(__name__)
+
+PATIENCE = 300.0
+"""How long the master of a job that is followed may stay out of reach; seconds. The job goes on meanwhile."""
+_RECONNECT_PAUSE = 1.0
+# A look at the job waits on the node until there is something to see: `_LOOKS` times `_LOOK_PAUSE` seconds.
+_LOOKS = 50
+_LOOK_PAUSE = 0.2
+_MOST_AT_ONCE = 1 << 20  # bytes of log
 _ID = r"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+
+class NoJobError(ClusterError):
+    """There is no job of that name on this master."""
 
 
 class JobState(StrEnum):
@@ -32,6 +51,15 @@ class JobStatus:
 
     state: JobState
     exit_code: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job that the master knows of."""
+
+    name: str
+    status: JobStatus
+    submitted: datetime
 
 
 def folder(name: str) -> PurePosixPath:
@@ -91,6 +119,10 @@ _STATE_FUNCTION = """state() {
 def status(connection: Connection, name: str) -> JobStatus:
     """Where the job stands; ClusterError when there is no job of that name on this node."""
     words = connection.run(f"{_STATE_FUNCTION}\nstate {folder(name)}").output.split()
+    return _parse_status(words, name, connection)
+
+
+def _parse_status(words: Sequence[str], name: str, connection: Connection) -> JobStatus:
     match words:
         case ["failed", code]:
             return JobStatus(JobState.FAILED, int(code))
@@ -98,12 +130,112 @@ def status(connection: Connection, name: str) -> JobStatus:
             return JobStatus(JobState.SUCCEEDED, 0)
         case [word] if word in set(JobState):
             return JobStatus(JobState(word))
-    raise ClusterError(f"{connection.host}: there is no job {name} (the node said {' '.join(words)!r})")
+    raise NoJobError(f"{connection.host}: there is no job {name} (the node said {' '.join(words)!r})")
+
+
+def list_jobs(connection: Connection) -> list[Job]:
+    """All jobs that were submitted on this master, the oldest first; what was set aside after a failure too."""
+    script = f"""{_STATE_FUNCTION}
+        cd {ROOT}/jobs 2>/dev/null || exit 0
+        for job in */; do [ -d "$job" ] && echo "${{job%/}} $(stat -c %Y "$job/run.sh" || echo 0) $(state "$job")"; done
+        true"""
+    found = []
+    for line in connection.run(script).output.splitlines():
+        name, submitted, *words = line.split()
+        moment = datetime.fromtimestamp(int(submitted), tz=UTC)
+        found.append(Job(name=name, status=_parse_status(words, name, connection), submitted=moment))
+    return sorted(found, key=lambda job: (job.submitted, job.name))
 
 
 def read_log(connection: Connection, name: str, offset: int) -> bytes:
     """What the job has written from byte `offset` on; may be empty."""
     return connection.read_from(folder(name) / "log", offset)
+
+
+def follow(
+    connection: Connection,
+    name: str,
+    *,
+    reconnect: Callable[[], Connection] | None = None,
+    patience: float = PATIENCE,
+) -> Iterator[str]:
+    """The lines of the job's log, from the first one on, as they are written, until the job has ended.
+
+    A connection that is lost is made again by `reconnect`, trying for `patience` seconds, and the log goes on where it
+    was cut; the job does not notice. Raises ClusterError when that fails, when there is no `reconnect`, or when there
+    is no such job.
+    """
+    offset, rest = 0, b""
+    current = connection
+    try:
+        while True:
+            try:
+                running, fresh = _look(current, name, offset)
+            except _CUT as error:
+                if reconnect is None or isinstance(error, HostKeyError | NoJobError):
+                    raise
+                log.warning("lost the job %s for a moment (%s): connecting again", name, error)
+                _leave(current, unless=connection)
+                current = _connect_again(reconnect, name, patience=patience, since=error)
+                continue
+            offset += len(fresh)
+            *lines, rest = (rest + fresh).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+            if not running and not fresh:
+                break
+        if rest:
+            yield rest.decode(errors="replace")
+    finally:
+        _leave(current, unless=connection)
+
+
+_CUT = (ClusterError, OSError, EOFError, paramiko.SSHException)
+
+
+def _look(connection: Connection, name: str, offset: int) -> tuple[bool, bytes]:
+    """Whether the job runs, and what it wrote from `offset` on; waits on the node until there is something to say."""
+    where = folder(name)
+    code, answer = connection.run_raw(
+        f"""{_STATE_FUNCTION}
+        for _ in $(seq {_LOOKS}); do
+            state=$(state {where})
+            size=$(stat -c %s {where}/log 2>/dev/null || echo 0)
+            [ "$state" = running ] && [ "$size" -le {offset} ] || break
+            sleep {_LOOK_PAUSE}
+        done
+        echo "$state"
+        tail -c +{offset + 1} {where}/log 2>/dev/null | head -c {_MOST_AT_ONCE}
+        true"""
+    )
+    head, _, fresh = answer.partition(b"\n")
+    state = head.decode(errors="replace").split()
+    if code != 0 or not state:
+        raise ClusterError(f"{connection.host}: could not look at the job {name} (exit code {code})")
+    return _parse_status(state, name, connection).state is JobState.RUNNING, fresh
+
+
+def _connect_again(reconnect: Callable[[], Connection], name: str, *, patience: float, since: Exception) -> Connection:
+    deadline = time.monotonic() + patience
+    last = since
+    while time.monotonic() < deadline:
+        try:
+            return reconnect()
+        except (HostKeyError, NoClusterError):
+            raise
+        except _CUT as error:
+            last = error
+        time.sleep(_RECONNECT_PAUSE)
+    raise ClusterError(
+        f"the master could not be reached for {patience:.0f} s ({last}); the job {name} may well go on: follow it "
+        "again, or see `describe`"
+    ) from last
+
+
+def _leave(connection: Connection, *, unless: Connection) -> None:
+    """Close a connection of our own making, not the caller's."""
+    if connection is not unless:
+        with suppress(*_CUT):
+            connection.close()
 
 
 def log_end(connection: Connection, name: str, *, lines: int = 40) -> str:

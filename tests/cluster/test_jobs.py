@@ -128,6 +128,54 @@ def test_kill_ends_all_that_the_job_started(connection: ssh.Connection) -> None:
     assert connection.run("pgrep -f '[s]leep 6[12]'", check=False).output == ""
 
 
+def test_follow_gives_every_line_until_the_end(connection: ssh.Connection) -> None:
+    submit(connection, "for n in 1 2 3; do echo line $n; sleep 0.3; done; printf 'no end of line'")
+    assert list(jobs.follow(connection, "train")) == ["line 1", "line 2", "line 3", "no end of line"]
+
+
+def test_follow_of_a_long_log_loses_nothing(connection: ssh.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_MOST_AT_ONCE", 1000)
+    submit(connection, "seq 2000; sleep 0.3; seq 2001 3000")
+    assert list(jobs.follow(connection, "train")) == [str(n) for n in range(1, 3001)]
+
+
+def test_follow_goes_on_after_a_cut(master: Any, connect: ssh.Connect) -> None:
+    connection = connect(master)
+    submit(connection, "echo before; while [ ! -e go ]; do sleep 0.1; done; echo after")
+    lines = jobs.follow(connection, "train", reconnect=lambda: connect(master))
+    assert next(lines) == "before"
+    connection.close()
+    with connect(master) as other:
+        other.run("touch go")
+    assert list(lines) == ["after"]
+
+
+def test_follow_gives_up_a_master_that_stays_away(connection: ssh.Connection) -> None:
+    def unreachable() -> ssh.Connection:
+        raise OSError("no route to host")
+
+    submit(connection, "echo before; sleep 30")
+    lines = jobs.follow(connection, "train", reconnect=unreachable, patience=0.1)
+    next(lines)
+    connection.close()
+    with pytest.raises(ClusterError, match=r"no route to host.*may well go on"):
+        next(lines)
+
+
+def test_follow_of_no_job_says_so(connection: ssh.Connection, connect: ssh.Connect, master: Any) -> None:
+    with pytest.raises(jobs.NoJobError, match="there is no job never"):
+        list(jobs.follow(connection, "never", reconnect=lambda: connect(master)))
+
+
+def test_jobs_are_listed_with_their_states(connection: ssh.Connection) -> None:
+    assert jobs.list_jobs(connection) == []
+    submit(connection, "exit 3", name="first")
+    ended(connection, "first")
+    submit(connection, "sleep 30", name="second")
+    found = {job.name: (str(job.status.state), job.status.exit_code) for job in jobs.list_jobs(connection)}
+    assert found == {"first": ("failed", 3), "second": ("running", None)}
+
+
 def test_kill_of_no_job_does_nothing(connection: ssh.Connection) -> None:
     jobs.kill(connection, "never")
 
