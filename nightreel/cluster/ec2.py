@@ -1,6 +1,5 @@
-"""What we ask of EC2: find by tag, run, terminate. Every function takes a boto3 EC2 client and keeps no state."""
+"""What EC2 says of a cluster's nodes, found by tag. Every function takes a boto3 EC2 client and keeps no state."""
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightreel.cluster import errors, tags, user_data
+from nightreel.cluster import errors, tags
 from nightreel.cluster.errors import ClusterError
-from nightreel.cluster.keys import KeyRing
-from nightreel.cluster.spec import ClusterSpec, Market
+from nightreel.cluster.spec import Market
 from nightreel.cluster.tags import Role
 
 if TYPE_CHECKING:
@@ -23,9 +21,7 @@ if TYPE_CHECKING:
 
 LIVE = ("pending", "running")
 GONE = ("shutting-down", "terminated")
-AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
-# EC2 forgets dead instances within an hour and client tokens later: a name that is used often finds many used up.
-_MAX_GENERATIONS = 100
+AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}"
 _MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
 
@@ -129,99 +125,10 @@ def machine_size(ec2: "EC2Client", instance_type: str) -> tuple[int, int]:
     return found[0]["VCpuInfo"]["DefaultVCpus"], found[0]["MemoryInfo"]["SizeInMiB"]
 
 
-def ensure_nodes(
-    ec2: "EC2Client", spec: ClusterSpec, *, role: Role, image: str, group: str, keys: KeyRing
-) -> list[str]:
-    """Launch what the cluster lacks of this role and give the ids; what is there already is adopted.
-
-    A retry sends the same client token and so gets the same instances. The token changes with the generation, since
-    EC2 answers a token whose instances are dead with the dead instances.
-
-    Raises CapacityError, RefusedError or ClusterError.
-    """
-    known = [node for node in find_nodes(ec2, spec.name) if node.role == role]
-    live = [node for node in known if node.state in LIVE]
-    wanted, least = (1, 1) if role == "master" else (spec.workers, spec.required_workers)
-    missing = wanted - len(live)
-    if missing <= 0:
-        return []
-    for generation in range(len(known), len(known) + _MAX_GENERATIONS):
-        request = _run_request(spec, role=role, image=image, group=group, keys=keys)
-        request |= {
-            "MinCount": max(1, least - len(live)),
-            "MaxCount": missing,
-            "ClientToken": client_token(spec, role=role, generation=generation),
-        }
-        launched = set(_run(ec2, request, doing=f"launch {missing} {role}(s) of {spec.name}"))
-        # EC2 forgets dead instances after a while, and then a generation can come back whose instances are known.
-        if fresh := launched - {node.instance_id for node in live}:
-            return sorted(fresh)
-    raise ClusterError(
-        f"could not launch the {role} of {spec.name}: {_MAX_GENERATIONS} client tokens in a row belong to instances "
-        "that are gone already; choose another cluster name"
-    )
-
-
-def client_token(spec: ClusterSpec, *, role: Role, generation: int) -> str:
-    """The idempotency token of a RunInstances call (64 ASCII characters at most)."""
-    parts = (spec.name, spec.key_run, role, spec.subnets[0] if spec.subnets else "", str(generation))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _run(ec2: "EC2Client", request: dict[str, Any], *, doing: str) -> list[str]:
-    """The instances that the call left behind; none when its token was used up by instances that are dead."""
-    with translated(doing):
-        try:
-            instances = ec2.run_instances(**request)["Instances"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "IdempotentParameterMismatch":
-                raise
-            # Somebody launched with this token and other settings. If those instances live, they are adopted.
-            by_token: list[Any] = [{"Name": "client-token", "Values": [request["ClientToken"]]}]
-            return [key for key, state in _states(ec2, by_token).items() if state not in GONE]
-        ids = [instance["InstanceId"] for instance in instances]
-        # A replayed answer may be older than the truth, and a fresh instance may not be listed yet: who is not listed
-        # counts by the answer, or a slow listing would launch everything twice.
-        now = _states(ec2, [{"Name": "instance-id", "Values": ids}])
-        states = {instance["InstanceId"]: instance["State"]["Name"] for instance in instances} | now
-        return [] if all(state in GONE for state in states.values()) else ids
-
-
-def _states(ec2: "EC2Client", filters: list[Any]) -> dict[str, str]:
-    reservations = ec2.describe_instances(Filters=filters)["Reservations"]
-    return {item["InstanceId"]: item["State"]["Name"] for group in reservations for item in group["Instances"]}
-
-
-def _run_request(spec: ClusterSpec, *, role: Role, image: str, group: str, keys: KeyRing) -> dict[str, Any]:
-    interface: dict[str, Any] = {"DeviceIndex": 0, "Groups": [group], "DeleteOnTermination": True}
-    if spec.subnets:
-        interface["SubnetId"] = spec.subnets[0]
-    return {
-        "ImageId": image,
-        "InstanceType": spec.instance_type,
-        "UserData": user_data.render(role=role, keys=keys, expires_at=spec.expires_at),
-        "NetworkInterfaces": [interface],
-        "BlockDeviceMappings": [
-            {
-                "DeviceName": "/dev/xvda",
-                "Ebs": {
-                    "VolumeSize": spec.volume_gb,
-                    "VolumeType": "gp3",
-                    "Encrypted": True,
-                    "DeleteOnTermination": True,
-                },
-            }
-        ],
-        "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-        "InstanceInitiatedShutdownBehavior": "terminate",
-        "TagSpecifications": tags.specifications(spec, role=role),
-    }
-
-
-def latest_image(ssm: Any) -> str:
+def latest_image(ssm: Any, architecture: str = "x86_64") -> str:
     """The id of the current Amazon Linux image, from AWS's public parameter; `ssm` is a boto3 SSM client."""
     with translated("look up the current Amazon Linux image"):
-        return str(ssm.get_parameter(Name=AMAZON_LINUX)["Parameter"]["Value"])
+        return str(ssm.get_parameter(Name=AMAZON_LINUX.format(architecture=architecture))["Parameter"]["Value"])
 
 
 def await_state(

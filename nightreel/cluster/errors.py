@@ -6,7 +6,14 @@ class ClusterError(Exception):
 
 
 class CapacityError(ClusterError):
-    """EC2 has no machine of this kind just now: wait and retry, or ask for another type."""
+    """EC2 has no machine of this kind just now: wait and retry, or ask for another type.
+
+    `code` is EC2's own, where one answer is meant.
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RefusedError(ClusterError):
@@ -45,6 +52,7 @@ _CAPACITY = frozenset(
         "InsufficientReservedInstanceCapacity",
         "SpotMaxPriceTooLow",
         "MaxSpotInstanceCountExceeded",
+        "InsufficientFreeAddressesInSubnet",
     }
 )
 _REFUSED = frozenset(
@@ -58,6 +66,10 @@ _REFUSED = frozenset(
         "InvalidAMIID.Malformed",
         "InvalidAMIID.Unavailable",
         "InvalidSubnetID.NotFound",
+        "InvalidKeyPair.NotFound",
+        "InvalidIamInstanceProfileArn.Malformed",
+        "InvalidUserData.Malformed",
+        "PendingVerification",
         "InvalidParameterValue",
         "InvalidInstanceType",
         "Unsupported",
@@ -68,6 +80,7 @@ _REMEDY = {
     "AuthFailure": "check the AWS credentials",
     "VcpuLimitExceeded": "ask for a higher vCPU quota, or launch fewer or smaller machines",
     "InvalidAMIID.NotFound": "check --ami: images belong to one region",
+    "InvalidKeyPair.NotFound": "check the key pair's name: key pairs belong to one region",
     "InsufficientInstanceCapacity": "retry later, or choose another instance type or subnet",
 }
 
@@ -79,8 +92,13 @@ def from_ec2(code: str, message: str, *, doing: str) -> ClusterError:
     """
     remedy = _REMEDY.get(code)
     text = f"could not {doing}: EC2 answered {code}: {message}" + (f" ({remedy})" if remedy else "")
-    if code in _CAPACITY:
-        return CapacityError(text)
+    if code in _CAPACITY or _lacking_in_zone(code, message):
+        return CapacityError(text, code=code)
     if code in _REFUSED:
         return RefusedError(text)
     return ClusterError(text)
+
+
+def _lacking_in_zone(code: str, message: str) -> bool:
+    """Whether EC2 refuses a type in one zone only: not every zone has every type, and another one may."""
+    return code == "Unsupported" and "Availability Zone" in message

@@ -5,19 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from nightreel.cluster import tags
+from nightreel.cluster import placement, tags
 from nightreel.cluster.ec2 import translated
 from nightreel.cluster.errors import ClusterError
 from nightreel.cluster.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
-    from mypy_boto3_ec2.type_defs import VpcTypeDef
 
 
 def ensure_group(ec2: "EC2Client", spec: ClusterSpec) -> str:
     """The id of the cluster's security group, made or found, with exactly the rules that it should have."""
-    vpc = _vpc(ec2, spec)
+    vpc = placement.vpc_of(ec2, spec)
     with translated(f"make the security group of {spec.name}"):
         group = _create_or_find(ec2, spec, vpc_id=vpc["VpcId"])
         own = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
@@ -72,17 +71,6 @@ def _create_or_find(ec2: "EC2Client", spec: ClusterSpec, *, vpc_id: str) -> str:
             f"a security group named nightreel-{spec.name} is there but does not carry our tag: it is not ours "
             "to use; rename it or choose another cluster name"
         )
-    return found[0]
-
-
-def _vpc(ec2: "EC2Client", spec: ClusterSpec) -> "VpcTypeDef":
-    with translated("look up the network"):
-        if spec.subnets:
-            vpc_id = ec2.describe_subnets(SubnetIds=[spec.subnets[0]])["Subnets"][0]["VpcId"]
-            return ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]
-        found = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-    if not found:
-        raise ClusterError("this region has no default VPC: name a subnet to launch in")
     return found[0]
 
 

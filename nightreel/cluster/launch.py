@@ -3,11 +3,13 @@
 import logging
 from typing import TYPE_CHECKING
 
-from nightreel.cluster import firewall, tags
-from nightreel.cluster.ec2 import GONE, LIVE, Node, await_state, ensure_nodes, find_nodes
+from nightreel.cluster import firewall, images, tags
+from nightreel.cluster.ec2 import GONE, LIVE, Node, await_state, find_nodes
 from nightreel.cluster.errors import ClusterError, RefusedError
+from nightreel.cluster.instances import Template
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.lifecycle import BOOT_TIMEOUT, Cluster, find, worker_size
+from nightreel.cluster.placement import Placement
 from nightreel.cluster.spec import ClusterSpec
 
 if TYPE_CHECKING:
@@ -28,11 +30,12 @@ def launch_machines(ec2: "EC2Client", spec: ClusterSpec, *, image: str, keys: Ke
         )
     _refuse_stopped(ec2, spec.name)
     _refuse_another_shape(ec2, spec)
-    worker_size(ec2, spec.instance_type)
-    group = firewall.ensure_group(ec2, spec)
-    launched: set[str] = set()
-    for role in ("master", "worker"):
-        launched.update(ensure_nodes(ec2, spec, role=role, image=image, group=group, keys=keys))
+    types = images.all_types(spec)
+    root_device = images.root_device(ec2, image, instance_types=types)
+    for instance_type in types:
+        worker_size(ec2, instance_type)
+    template = Template(image=image, root_device=root_device, group=firewall.ensure_group(ec2, spec), keys=keys)
+    launched = set(Placement(ec2, spec, template).fill())
     await_state(
         ec2,
         spec.name,
@@ -53,12 +56,13 @@ def _refuse_stopped(ec2: "EC2Client", name: str) -> None:
 
 def _refuse_another_shape(ec2: "EC2Client", spec: ClusterSpec) -> None:
     live = find_nodes(ec2, spec.name, states=LIVE)
-    other = sorted({node.instance_type for node in live} - {spec.instance_type})
-    if other:
-        raise RefusedError(
-            f"{spec.name} is there already, of {', '.join(other)} machines, and {spec.instance_type} was asked for: "
-            "ask for the type that it has, or destroy it first"
-        )
+    for node in live:
+        types = spec.master_types if node.role == "master" else spec.worker_types
+        if node.instance_type not in types:
+            raise RefusedError(
+                f"{spec.name} is there already, of {node.instance_type} machines, and {' or '.join(types)} was asked "
+                f"for as {node.role}: ask for the type that it has, or destroy it first"
+            )
     workers = sum(node.role == "worker" for node in live)
     if workers > spec.workers:
         log.warning("%s has %d workers already; none is removed to get to %d", spec.name, workers, spec.workers)

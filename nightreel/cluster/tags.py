@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from nightreel.cluster.spec import ClusterSpec, check_name
+from nightreel.cluster.spec import ClusterSpec, Market, check_name
 
 CLUSTER = "nightreel:cluster"
 RUN = "nightreel:run"
@@ -31,10 +31,11 @@ def of_cluster(spec: ClusterSpec, *, role: Role | None = None) -> dict[str, str]
     return {**spec.tags, **own}
 
 
-def specifications(spec: ClusterSpec, *, role: Role) -> list[dict[str, object]]:
+def specifications(spec: ClusterSpec, *, role: Role, market: Market) -> list[dict[str, object]]:
     """TagSpecifications for RunInstances: whatever it creates is tagged in the same call."""
     tags = as_list(of_cluster(spec, role=role))
-    return [{"ResourceType": resource, "Tags": tags} for resource in _RESOURCES]
+    resources = (*_RESOURCES, "spot-instances-request") if market == "spot" else _RESOURCES
+    return [{"ResourceType": resource, "Tags": tags} for resource in resources]
 
 
 def as_list(tags: Mapping[str, str]) -> list[Any]:

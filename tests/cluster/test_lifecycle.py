@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-import nightreel.cluster.ec2
-from nightreel.cluster import firewall, lifecycle
+from nightreel.cluster import firewall, instances, lifecycle, placement
 from nightreel.cluster.destroy import destroy_cluster, leftovers
-from nightreel.cluster.errors import CapacityError, ClusterError, RefusedError
+from nightreel.cluster.errors import ClusterError, RefusedError
+from nightreel.cluster.instances import Template
 from nightreel.cluster.keys import KeyRing
+from nightreel.cluster.placement import Placement
 from nightreel.cluster.spec import ClusterSpec
 from nightreel.sandbox.client import Sandbox
 from nightreel.sandbox.faults import Fault
@@ -61,15 +62,13 @@ def test_a_launch_that_is_repeated_before_it_is_listed_is_not_made_twice(
 ) -> None:
     # A name of its own: with the listing gone it starts at the first generation.
     spec = make_spec(name="first-night")
-    image = sandbox.environment["NIGHTREEL_AMI"]
     group = firewall.ensure_group(ec2, spec)
-    monkeypatch.setattr(nightreel.cluster.ec2, "find_nodes", lambda *_, **__: [])
-    first, second = (
-        nightreel.cluster.ec2.ensure_nodes(ec2, spec, role="worker", image=image, group=group, keys=keys)
-        for _ in range(2)
-    )
+    template = Template(image=sandbox.environment["NIGHTREEL_AMI"], root_device="/dev/xvda", group=group, keys=keys)
+    for module in (instances, placement):
+        monkeypatch.setattr(module, "find_nodes", lambda *_, **__: [])
+    first, second = (Placement(ec2, spec, template).fill() for _ in range(2))
     assert first == second
-    assert len(living(sandbox)) == 2
+    assert len(living(sandbox)) == 3
 
 
 def test_everything_is_tagged_when_it_is_created(launch: Callable[..., Any], ec2: Any) -> None:
@@ -181,8 +180,8 @@ def test_another_instance_type_than_is_there_is_refused(launch: Callable[..., An
 def test_failure_after_the_first_instance_leaves_what_destroy_finds(
     launch: Callable[..., Any], sandbox: Sandbox, ec2: Any
 ) -> None:
-    sandbox.inject(Fault(action="RunInstances", after=1, times=5, code="InsufficientInstanceCapacity"))
-    with pytest.raises(CapacityError):
+    sandbox.inject(Fault(action="RunInstances", after=1, code="InternalError"))
+    with pytest.raises(ClusterError):
         launch()
     assert len(living(sandbox)) == 1
     destroy_cluster(ec2, "films")
