@@ -1,0 +1,100 @@
+"""The end comes as it should: at the expiry with everybody dead, twice at once, half-way, and never to a stranger."""
+
+import signal
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from nightreel.cluster.destroy import destroy_cluster
+from nightreel.sandbox.faults import Fault
+from tests.chaos.scene import NOTHING, Scene, going_wrong, until
+
+pytestmark = [pytest.mark.chaos, pytest.mark.sandbox]
+MACHINES = 2
+
+
+def soon(seconds: float) -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+
+
+def test_expiry_reached_with_the_launcher_dead(scene: Scene) -> None:
+    scene.expires_at = soon(25)
+    launcher = scene.launcher()
+    launcher.await_step("launched")
+    launcher.kill()
+    assert len(scene.living()) == MACHINES
+    until(lambda: not scene.living(), within=90, what="the nodes to power themselves off")
+    until(lambda: not scene.left()["instances"], within=30, what="their end")
+    assert scene.left() == {**NOTHING, "security_groups": 1}
+    destroy_cluster(scene.ec2, scene.name)
+    assert scene.left() == NOTHING
+
+
+@pytest.mark.quick
+def test_destroy_twice_at_once(scene: Scene) -> None:
+    scene.launch()
+    destroyers = [scene.command("destroy", scene.name, "--yes") for _ in range(2)]
+    for destroyer in destroyers:
+        code, said = scene.finish(destroyer)
+        assert code == 0, said
+    assert scene.left() == NOTHING
+
+
+@pytest.mark.quick
+def test_destroy_killed_and_run_again(scene: Scene) -> None:
+    scene.launch()
+    with going_wrong(scene.sandbox, Fault(kind="delay", action="DeleteSecurityGroup", seconds=3)):
+        destroyer = scene.command("destroy", scene.name, "--yes")
+        until(lambda: scene.hits(kind="delay"), within=60, what="the destroyer to have ended the instances")
+        destroyer.kill()
+        destroyer.wait()
+    destroy_cluster(scene.ec2, scene.name)
+    assert scene.left() == NOTHING
+
+
+@pytest.mark.quick
+def test_launch_interrupted_by_the_operator_cleans_up(scene: Scene) -> None:
+    with going_wrong(scene.sandbox, Fault(kind="delay", action="RunInstances", after=1, seconds=2)):
+        launch = scene.launch_command()
+        until(lambda: scene.hits(kind="delay") == 2, within=60, what="the call for the workers")
+        launch.send_signal(signal.SIGTERM)
+        code, said = scene.finish(launch)
+    assert code == 128 + signal.SIGTERM, said
+    assert scene.answered("RunInstances") == MACHINES
+    assert scene.left() == NOTHING
+
+
+@pytest.mark.quick
+def test_foreign_instances_with_a_similar_name_are_left_untouched(scene: Scene) -> None:
+    mine = scene.launch()
+    foreign = [
+        run_foreign(scene, {"Name": f"{scene.name}-master"}),
+        run_foreign(scene, {"Name": scene.name, "nightreel:cluster": f"{scene.name}-2"}),
+        run_foreign(scene, {"nightreel:cluster": scene.name[:-1], "nightreel:role": "master"}),
+        run_foreign(scene, {"Nightreel:Cluster": scene.name}),
+    ]
+    try:
+        destroy_cluster(scene.ec2, scene.name)
+        assert states(scene, [node.instance_id for node in mine.nodes]) == {"terminated"}
+        assert states(scene, foreign) == {"running"}
+        assert scene.left() == NOTHING
+    finally:
+        scene.ec2.terminate_instances(InstanceIds=foreign)
+
+
+def run_foreign(scene: Scene, tags: dict[str, str]) -> str:
+    """Launch a machine that is none of ours, and give its id."""
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    answer = scene.ec2.run_instances(
+        ImageId=scene.sandbox.environment["NIGHTREEL_AMI"], InstanceType="c7i.large", MinCount=1, MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": pairs}],
+    )  # fmt: skip
+    [instance] = answer["Instances"]
+    until(lambda: states(scene, [instance["InstanceId"]]) == {"running"}, within=60, what="the foreign machine")
+    return str(instance["InstanceId"])
+
+
+def states(scene: Scene, ids: list[str]) -> set[str]:
+    found: Any = scene.ec2.describe_instances(InstanceIds=ids)["Reservations"]
+    return {instance["State"]["Name"] for group in found for instance in group["Instances"]}
