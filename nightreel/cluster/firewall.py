@@ -1,8 +1,14 @@
 """The cluster's security group: its own nodes among themselves, SSH from the operator, nothing else."""
 
+import http.client
+import socket
 import time
+import urllib.request
+from collections.abc import Callable, Iterable
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from botocore.exceptions import ClientError
 
 from nightreel.cluster import placement, tags
@@ -12,6 +18,61 @@ from nightreel.cluster.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
+
+ADDRESS_URL = "https://checkip.amazonaws.com"
+"""Answers with the public address that a request comes from."""
+_ADDRESS_TIMEOUT = 5.0
+
+
+def operator_cidr(
+    vpc_cidr: str,
+    *,
+    ask: Callable[[], str] | None = None,
+    own_networks: Iterable[IPv4Network] | None = None,
+) -> str:
+    """The network that SSH has to be open to for this machine.
+
+    That is the VPC's own when this machine is in it, or in a network that overlaps it; else the public address that
+    `ask` finds (default: `public_address`). Raises ClusterError, saying how to give it, when it can not be found.
+    """
+    vpc = IPv4Network(vpc_cidr)
+    networks = _own_networks() if own_networks is None else own_networks
+    if any(network.overlaps(vpc) for network in networks):
+        return vpc_cidr
+    answer = (ask or public_address)().strip()
+    how = "give it with --operator-cidr, or reach the nodes from inside with --private-ips"
+    try:
+        address = IPv4Address(answer)
+    except AddressValueError as error:
+        raise ClusterError(
+            f"could not find this machine's public address: {answer[:60]!r} is no IPv4 address; {how}"
+        ) from error
+    if not address.is_global:
+        raise ClusterError(f"could not find this machine's public address: {address} is not a public one; {how}")
+    return f"{address}/32"
+
+
+def public_address(url: str = ADDRESS_URL) -> str:
+    """This machine's address as the service at `url` sees it. Raises ClusterError when it does not answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=_ADDRESS_TIMEOUT) as answer:  # noqa: S310 (the operator's own choice)
+            text: str = answer.read(100).decode("ascii", errors="replace")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ClusterError(
+            f"could not find this machine's public address: {url} does not answer ({error}); give it with "
+            "--operator-cidr, or reach the nodes from inside with --private-ips"
+        ) from error
+    return text
+
+
+def _own_networks() -> list[IPv4Network]:
+    """The networks that this machine's interfaces are in."""
+    return [
+        IPv4Network(f"{address.address}/{address.netmask}", strict=False)
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET and address.netmask
+    ]
 
 
 def ensure_group(ec2: "EC2Client", spec: ClusterSpec) -> str:
