@@ -22,7 +22,7 @@ from nightreel.sandbox.client import Sandbox
 from nightreel.sandbox.faults import Fault
 
 pytestmark = pytest.mark.sandbox
-NOTHING = {"instances": 0, "volumes": 0, "network_interfaces": 0, "security_groups": 0}
+NOTHING = {"instances": 0, "volumes": 0, "network_interfaces": 0, "security_groups": 0, "spot_requests": 0}
 
 
 def living(sandbox: Sandbox) -> list[dict[str, Any]]:
@@ -79,6 +79,7 @@ def test_everything_is_tagged_when_it_is_created(launch: Callable[..., Any], ec2
         "volumes": len(ec2.describe_volumes()["Volumes"]),
         "network_interfaces": len(ec2.describe_network_interfaces()["NetworkInterfaces"]),
         "security_groups": 1,
+        "spot_requests": 0,
     }
     assert mine == everything
 
