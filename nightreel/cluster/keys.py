@@ -88,21 +88,27 @@ def _field(content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + content
 
 
-def master_secret(environ: Mapping[str, str] | None = None) -> bytes:
+def master_secret(environ: Mapping[str, str] | None = None, *, create: bool = True) -> bytes:
     """The operator's master secret: from NIGHTREEL_MASTER_SECRET, else from a file that is made at first use.
 
-    The file is `nightreel/master-secret` in the user's configuration folder, readable by its owner alone.
+    The file is `nightreel/master-secret` in the user's configuration folder, readable by its owner alone. With `create`
+    off it is not made, since a new secret opens no cluster that is there: ValueError then.
     """
     env = os.environ if environ is None else environ
     given = env.get(SECRET_VARIABLE)
     if given is None:
-        given = _secret_file(env).read_text().strip()
+        given = _secret_file(env, create=create).read_text().strip()
     return given.encode()
 
 
-def _secret_file(env: Mapping[str, str]) -> Path:
+def _secret_file(env: Mapping[str, str], *, create: bool) -> Path:
     home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "~")).expanduser() / ".config")
     path = home / "nightreel" / "master-secret"
+    if not path.exists() and not create:
+        raise ValueError(
+            f"this machine does not have the master secret that the cluster was launched with: copy it to {path}, or "
+            f"set {SECRET_VARIABLE}"
+        )
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")
