@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from nightreel.cluster import tags, user_data
 from nightreel.cluster.ec2 import GONE, LIVE, find_nodes, translated
-from nightreel.cluster.errors import ClusterError, LeakError, RefusedError
+from nightreel.cluster.errors import ClusterError, LeakError
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spec import ClusterSpec, Market
 from nightreel.cluster.tags import Role
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # EC2 forgets dead instances within an hour and client tokens later: a name that is used often finds many used up.
 _MAX_GENERATIONS = 100
-# Of the raw text, before it is encoded for the wire.
-_MAX_USER_DATA = 16 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +126,9 @@ def _run_request(spec: ClusterSpec, *, role: Role, offer: Offer, template: Templ
     request: dict[str, Any] = {
         "ImageId": template.image,
         "InstanceType": offer.instance_type,
-        "UserData": _user_data(spec, role=role, keys=template.keys),
+        "UserData": user_data.render(
+            role=role, keys=template.keys, expires_at=spec.expires_at, login=spec.user, extra=spec.user_data
+        ),
         "NetworkInterfaces": [interface],
         "BlockDeviceMappings": [{"DeviceName": template.root_device, "Ebs": root}],
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
@@ -145,16 +145,6 @@ def _run_request(spec: ClusterSpec, *, role: Role, offer: Offer, template: Templ
     if profile := spec.instance_profile:
         request["IamInstanceProfile"] = {"Arn" if profile.startswith("arn:") else "Name": profile}
     return request
-
-
-def _user_data(spec: ClusterSpec, *, role: Role, keys: KeyRing) -> str:
-    text = user_data.render(role=role, keys=keys, expires_at=spec.expires_at)
-    if len(text.encode()) > _MAX_USER_DATA:
-        raise RefusedError(
-            f"user_data of {len(spec.user_data)} characters does not fit beside ours: EC2 takes {_MAX_USER_DATA} bytes "
-            "for both; let it fetch the rest from S3"
-        )
-    return text
 
 
 def terminate(ec2: "EC2Client", ids: Collection[str], *, timeout: float) -> None:

@@ -1,9 +1,12 @@
 """Launch a cluster's machines: what is there is adopted, only what is missing is asked for."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nightreel.cluster import firewall, images, tags
+from nightreel.cluster import firewall, images, instances, tags
+from nightreel.cluster.destroy import GONE_TIMEOUT, destroy_cluster
 from nightreel.cluster.ec2 import GONE, LIVE, Node, await_state, find_nodes
 from nightreel.cluster.errors import ClusterError, RefusedError
 from nightreel.cluster.instances import Template
@@ -43,9 +46,52 @@ def launch_machines(ec2: "EC2Client", spec: ClusterSpec, *, image: str, keys: Ke
         timeout=BOOT_TIMEOUT,
         what="running instances",
     )
+    _keep_one_master(ec2, spec.name)
     cluster = find(ec2, spec.name)
     log.info("%s runs: master %s, %d worker(s)", spec.name, cluster.master.address, len(cluster.workers))
     return cluster
+
+
+@contextmanager
+def cleaned_on_failure(ec2: "EC2Client", name: str) -> Iterator[None]:
+    """When what is done inside fails or is interrupted, end every machine of this cluster that was not there before.
+
+    A cluster that was not there at all is destroyed whole. For callers who do not try again; Airflow's retries adopt
+    what a failed try left behind.
+    """
+    before = {node.instance_id for node in _present(ec2, name)}
+    try:
+        yield
+    except BaseException as error:
+        log.warning("the launch of %s failed (%s): removing what it launched", name, _reason(error))
+        _clean(ec2, name, before)
+        raise
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _clean(ec2: "EC2Client", name: str, before: set[str]) -> None:
+    """Whoever interrupts has to do it again to leave machines behind: the first time may be one too many by haste."""
+    try:
+        _remove_new(ec2, name, before)
+    except (KeyboardInterrupt, SystemExit):
+        log.warning("still removing what was launched of %s; interrupt once more to leave it running", name)
+        _remove_new(ec2, name, before)
+
+
+def _remove_new(ec2: "EC2Client", name: str, before: set[str]) -> None:
+    if not before:
+        destroy_cluster(ec2, name)
+        return
+    fresh = [node.instance_id for node in _present(ec2, name) if node.instance_id not in before]
+    instances.terminate(ec2, fresh, timeout=GONE_TIMEOUT)
+    log.warning("%s was there before and is left as it was: %d node(s)", name, len(before))
+
+
+def _present(ec2: "EC2Client", name: str) -> list[Node]:
+    return [node for node in find_nodes(ec2, name) if node.state not in GONE]
 
 
 def _refuse_stopped(ec2: "EC2Client", name: str) -> None:
@@ -68,6 +114,19 @@ def _refuse_another_shape(ec2: "EC2Client", spec: ClusterSpec) -> None:
         log.warning("%s has %d workers already; none is removed to get to %d", spec.name, workers, spec.workers)
     if any(node.expires_at != tags.format_time(spec.expires_at) for node in live):
         log.warning("%s is there already and keeps its expiry, %s", spec.name, live[0].expires_at)
+
+
+def _keep_one_master(ec2: "EC2Client", name: str) -> None:
+    """End all masters but the eldest.
+
+    Client tokens keep a repeated request from launching twice. But when EC2 has not listed yet what a launcher before
+    us, or beside us, got of a second choice, and has our first choice by now, then there are two.
+    """
+    masters = [node for node in find_nodes(ec2, name, states=LIVE) if node.role == "master"]
+    surplus = sorted(masters, key=lambda node: (node.launched, node.instance_id))[1:]
+    if surplus:
+        log.warning("%s has %d masters: ending all but the eldest", name, len(masters))
+        instances.terminate(ec2, [node.instance_id for node in surplus], timeout=GONE_TIMEOUT)
 
 
 def _settled(nodes: list[Node], *, launched: set[str], required_workers: int) -> bool:
