@@ -11,16 +11,20 @@ from typing import Any
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.amis import Ami
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import StateReason
 from moto.ec2.utils import filter_dict_attribute_mapping
+from moto.iam.models import iam_backends
 from moto.ssm.models import ssm_backends
 
 from nightreel.sandbox.faults import tags_of
-from nightreel.sandbox.settings import BAKED_IMAGE, PLAIN_IMAGE, REGION
+from nightreel.sandbox.settings import ARM_IMAGE, BAKED_IMAGE, PLAIN_IMAGE, REGION
 
-_AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+_AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-"
 ROOT_DEVICE = "/dev/xvda"
 DEAD = ("shutting-down", "terminated")
+RECLAIMED = "Server.SpotInstanceTermination"
+"""The code of the StateReason of a spot instance that EC2 took back."""
 
 Instance = Any  # moto is not typed
 
@@ -30,16 +34,22 @@ class Account:
 
     def __init__(self, network: IPv4Network) -> None:
         filter_dict_attribute_mapping["client-token"] = "client_token"
+        filter_dict_attribute_mapping["instance-lifecycle"] = "lifecycle"
+        filter_dict_attribute_mapping["spot-instance-request-id"] = "spot_instance_request_id"
         _lay_default_network(network)
         self._backend = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
         self._register(BAKED_IMAGE, "nightreel-sandbox-baked", "Spark and its Python under the login's home")
         self._register(PLAIN_IMAGE, "nightreel-sandbox-plain", "Without Spark")
-        ssm_backends[DEFAULT_ACCOUNT_ID][REGION]._parameters[_AMAZON_LINUX][-1].value = BAKED_IMAGE
+        # What runs there are this machine's own programs; only the API takes it for another architecture.
+        self._register(ARM_IMAGE, "nightreel-sandbox-baked-arm64", "As the baked one, for Arm", architecture="arm64")
+        parameters = ssm_backends[DEFAULT_ACCOUNT_ID][REGION]._parameters
+        for architecture, image in (("x86_64", BAKED_IMAGE), ("arm64", ARM_IMAGE)):
+            parameters[f"{_AMAZON_LINUX}{architecture}"][-1].value = image
 
-    def _register(self, image: str, name: str, description: str) -> None:
+    def _register(self, image: str, name: str, description: str, *, architecture: str = "x86_64") -> None:
         self._backend.amis[image] = Ami(
             self._backend, image, name=name, description=description, owner_alias="amazon", public=True,
-            virtualization_type="hvm", architecture="x86_64", root_device_type="ebs", root_device_name=ROOT_DEVICE,
+            virtualization_type="hvm", architecture=architecture, root_device_type="ebs", root_device_name=ROOT_DEVICE,
             region_name=f"{REGION}a",
         )  # fmt: skip
 
@@ -59,6 +69,36 @@ class Account:
         chosen = subnets.get(zone) if zone else next(iter(subnets.values()), None)
         return chosen.id if chosen else None
 
+    def zones(self, region: str) -> list[str]:
+        """The names of a region's zones."""
+        return [str(zone.name) for zone in ec2_backends[DEFAULT_ACCOUNT_ID][region].describe_availability_zones()]
+
+    def zone(self, region: str, *, subnet: str | None, zone: str | None) -> str:
+        """The zone in which a launch with this subnet and zone lands, '' when there is no such subnet."""
+        chosen = subnet or self.default_subnet(region, zone)
+        by_zone = ec2_backends[DEFAULT_ACCOUNT_ID][region].subnets
+        return next((str(name) for name, subnets in by_zone.items() if chosen in subnets), "")
+
+    def image_architecture(self, image_id: str) -> str | None:
+        """What an image is made for, None when there is no such image."""
+        image = self._backend.amis.get(image_id)
+        return str(image.architecture) if image else None
+
+    def type_architectures(self, instance_type: str) -> list[str]:
+        """What an instance type can run, nothing when there is no such type."""
+        known = INSTANCE_TYPES.get(instance_type, {})
+        return list(known.get("ProcessorInfo", {}).get("SupportedArchitectures", []))
+
+    def instance_profile(self, *, name: str | None, arn: str | None) -> Any:
+        """The instance profile of this name or ARN, None when there is none."""
+        profiles = iam_backends[DEFAULT_ACCOUNT_ID]["aws"].get_instance_profiles()
+        return next((profile for profile in profiles if profile.arn == arn or profile.name == name), None)
+
+    def spot_requests(self, region: str) -> Mapping[str, Any]:
+        """The spot requests of a region by their ids."""
+        requests: Mapping[str, Any] = ec2_backends[DEFAULT_ACCOUNT_ID][region].spot_instance_requests
+        return requests
+
     def public_key(self, instance: Instance) -> str | None:
         """The public part of the instance's key pair, in OpenSSH's format."""
         pair = instance.ec2_backend.key_pairs.get(instance.key_name)
@@ -68,8 +108,15 @@ class Account:
         return (material.decode() if isinstance(material, bytes) else str(material)).strip()
 
     def complete_launch(self, ids: Iterable[str], params: Mapping[str, str]) -> None:
-        """Give new instances' network interfaces the tags they were asked for, no public address, and a known end."""
+        """Give new instances' network interfaces the tags they were asked for, no public address, and a known end.
+
+        And the instance profile to all of them, for moto gives it to the first alone.
+        """
+        name, arn = params.get("IamInstanceProfile.Name"), params.get("IamInstanceProfile.Arn")
+        profile = self.instance_profile(name=name, arn=arn) if name or arn else None
         for instance in filter(None, map(self.find, ids)):
+            if profile:
+                instance.iam_instance_profile = {"Arn": profile.arn, "Id": profile.id}
             for interface in instance.nics.values():
                 interface.public_ip_auto_assign, interface.public_ip = False, None
                 interface.delete_on_termination |= not any(name.startswith("NetworkInterface.") for name in params)
@@ -82,7 +129,13 @@ class Account:
         else:
             instance.stop()
         instance.state_reason = StateReason(f"{code}: {message}", code)
-        instance._reason = f"{message} ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)"
+        said = "Service initiated" if code == RECLAIMED else message
+        instance._reason = f"{said} ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)"
+
+    def speak_as_ec2(self, ids: Iterable[str]) -> None:
+        """Let the reasons that moto has just given to instances name their time zone as EC2 does."""
+        for instance in filter(None, map(self.find, ids)):
+            instance._reason = instance._reason.replace(" UTC)", " GMT)")
 
     def release(self, instance: Instance) -> None:
         """Let go of the interfaces of a terminated instance; moto has deleted those, and volumes, that go with it."""

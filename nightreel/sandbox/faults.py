@@ -5,7 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-Kind = Literal["error", "delay", "capacity", "mute", "host-key", "crash"]
+Kind = Literal["error", "delay", "capacity", "mute", "host-key", "crash", "drop", "cut", "heal", "reclaim"]
+HOST_KINDS = ("crash", "drop", "cut", "heal", "reclaim")
+"""Kinds that happen to one running instance at once, rather than to calls that are still to come."""
 
 _STATUS = {
     "InsufficientInstanceCapacity": 500,
@@ -23,10 +25,13 @@ class Fault:
 
     kind: `error` answers a call with an error; `delay` lets it wait; `capacity` lets RunInstances have no more than
         `available` instances; `mute` gives a launched instance a host that accepts SSH connections and never answers;
-        `host-key` one with another host key than its user data asks for; `crash` kills the host of `instance` at once.
-    action: the API action that is hit (host faults: always RunInstances).
+        `host-key` one with another host key than its user data asks for. At once, to the host of `instance`: `crash`
+        kills it; `drop` cuts its SSH sessions; `cut` pulls its network plug and `heal` puts it in again (where hosts
+        have networks of their own); `reclaim` lets EC2 take back a spot instance.
+    action: the API action that is hit, `*` for every one (host faults: always RunInstances).
     params: request parameters that must have these values, in the wire's flat names (`InstanceType`,
-        `InstanceMarketOptions.MarketType`).
+        `InstanceMarketOptions.MarketType`), and of RunInstances also the `AvailabilityZone` that comes of them; a value
+        that ends in `*` stands for all that begin like it.
     tags: tags that the request must put on its instances.
     after: how many matching calls (host faults: instances) pass first; times: how many are hit then.
     code, status, message: the error; the HTTP status follows from the code unless given.
@@ -51,8 +56,8 @@ class Fault:
             raise ValueError(f"there is no fault kind {self.kind!r}; supported: {', '.join(get_args(Kind))}")
         if self.after < 0 or self.times < 1 or self.seconds < 0 or self.available < 0:
             raise ValueError("`after`, `seconds` and `available` are at least 0 and `times` is at least 1")
-        if self.kind == "crash" and not self.instance:
-            raise ValueError("a crash needs the id of an `instance`")
+        if self.kind in HOST_KINDS and not self.instance:
+            raise ValueError(f"the fault {self.kind!r} needs the id of an `instance`")
 
     @classmethod
     def from_json(cls, value: Any) -> "Fault":
@@ -73,9 +78,17 @@ class Fault:
 
     def matches(self, action: str, params: Mapping[str, str]) -> bool:
         """Whether a call to `action` with these flat parameters is one that this fault is about."""
-        if self.action != action or any(params.get(name) != value for name, value in self.params.items()):
+        if self.action not in (action, "*"):
+            return False
+        if not all(_is_like(params.get(name), value) for name, value in self.params.items()):
             return False
         return not self.tags or self.tags.items() <= instance_tags(params).items()
+
+
+def _is_like(value: str | None, pattern: str) -> bool:
+    if value is None:
+        return False
+    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
 
 
 def instance_tags(params: Mapping[str, str]) -> dict[str, str]:

@@ -38,6 +38,10 @@ def test_take_lets_the_first_calls_pass() -> None:
         (Fault(action="StopInstances"), False),
         (Fault(params={"InstanceType": "m7i.large"}), True),
         (Fault(params={"InstanceType": "r7i.large"}), False),
+        (Fault(params={"InstanceType": "m7i.*"}), True),
+        (Fault(params={"InstanceType": "m7g.*"}), False),
+        (Fault(params={"KeyName": "*"}), False),
+        (Fault(action="*"), True),
         (Fault(tags={"role": "worker"}), True),
         (Fault(tags={"role": "disk"}), False),
         (Fault(kind="delay"), False),
@@ -62,7 +66,16 @@ def test_view_counts_what_a_fault_has_met() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [{"kind": "flood"}, {"colour": "red"}, {"times": 0}, {"after": -1}, {"kind": "crash"}, [1], "text"],
+    [
+        {"kind": "flood"},
+        {"colour": "red"},
+        {"times": 0},
+        {"after": -1},
+        {"kind": "crash"},
+        {"kind": "reclaim"},
+        [1],
+        "text",
+    ],
 )
 def test_from_json_refuses_nonsense(value: object) -> None:
     with pytest.raises(ValueError, match=r"."):

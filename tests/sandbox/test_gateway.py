@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from nightreel.sandbox.client import Sandbox
 from nightreel.sandbox.faults import Fault
-from nightreel.sandbox.settings import BAKED_IMAGE, PLAIN_IMAGE, SandboxError
+from nightreel.sandbox.settings import ARM_IMAGE, BAKED_IMAGE, PLAIN_IMAGE, SandboxError
 
 pytestmark = pytest.mark.sandbox
 
@@ -133,11 +133,20 @@ def test_launch_tags_volumes_and_interfaces(ec2, launch) -> None:
     assert len(ec2.describe_network_interfaces(Filters=OURS)["NetworkInterfaces"]) == 1
 
 
-def test_images_by_id_and_by_amazons_parameter(ec2) -> None:
+def test_images_by_id(ec2) -> None:
     names = {image["ImageId"]: image["Name"] for image in ec2.describe_images(Owners=["amazon"])["Images"]}
-    parameter = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
-    assert names == {BAKED_IMAGE: "nightreel-sandbox-baked", PLAIN_IMAGE: "nightreel-sandbox-plain"}
-    assert boto3.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"] == BAKED_IMAGE
+    assert names == {
+        BAKED_IMAGE: "nightreel-sandbox-baked",
+        PLAIN_IMAGE: "nightreel-sandbox-plain",
+        ARM_IMAGE: "nightreel-sandbox-baked-arm64",
+    }
+
+
+@pytest.mark.parametrize(("architecture", "image"), [("x86_64", BAKED_IMAGE), ("arm64", ARM_IMAGE)])
+def test_images_by_amazons_parameter(ec2, architecture: str, image: str) -> None:
+    parameter = f"/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}"
+    assert boto3.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"] == image
+    assert ec2.describe_images(ImageIds=[image])["Images"][0]["Architecture"] == architecture
 
 
 # ---- what goes with an instance
@@ -172,6 +181,13 @@ def test_terminate_twice_is_no_error(ec2, launch) -> None:
     ids = [launch()[0]["InstanceId"]]
     ec2.terminate_instances(InstanceIds=ids)
     assert ec2.terminate_instances(InstanceIds=ids)["TerminatingInstances"][0]["InstanceId"] == ids[0]
+
+
+def test_terminate_says_when_as_ec2_does(ec2, launch, describe) -> None:
+    instance = launch()[0]["InstanceId"]
+    ec2.terminate_instances(InstanceIds=[instance])
+    reason = describe(instance)["StateTransitionReason"]
+    assert re.fullmatch(r"User initiated \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d GMT\)", reason)
 
 
 @pytest.mark.parametrize("call", ["start_instances", "stop_instances"])
@@ -263,6 +279,34 @@ def test_fault_capacity_below_the_minimum_gives_nothing(sandbox: Sandbox, launch
     assert all(entry["state"] == "terminated" for entry in sandbox.instances())
 
 
+@pytest.mark.parametrize("named", [{}, {"Placement": {"AvailabilityZone": "us-east-1a"}}])
+def test_fault_capacity_of_a_zone_spares_the_others(sandbox: Sandbox, launch, describe, named) -> None:
+    sandbox.inject(Fault(kind="capacity", params={"AvailabilityZone": "us-east-1a"}, times=9))
+    with pytest.raises(ClientError, match="us-east-1a"):
+        launch(**named)
+    elsewhere = launch(Placement={"AvailabilityZone": "us-east-1b"})[0]
+    assert describe(elsewhere["InstanceId"])["Placement"]["AvailabilityZone"] == "us-east-1b"
+
+
+def test_fault_capacity_of_a_subnet_spares_the_others(sandbox: Sandbox, ec2, launch) -> None:
+    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
+    sandbox.inject(Fault(kind="capacity", params={"NetworkInterface.1.SubnetId": subnets[0]}, times=9))
+    with pytest.raises(ClientError):
+        launch(NetworkInterfaces=[{"DeviceIndex": 0, "SubnetId": subnets[0]}])
+    assert launch(NetworkInterfaces=[{"DeviceIndex": 0, "SubnetId": subnets[1]}])
+
+
+def test_fault_of_every_action(sandbox: Sandbox, ec2) -> None:
+    sandbox.inject(Fault(action="*", code="RequestLimitExceeded", times=2))
+    answers = []
+    for call in (ec2.describe_instances, ec2.describe_volumes):
+        with pytest.raises(ClientError) as error:
+            call()
+        answers.append((code_of(error), error.value.response["ResponseMetadata"]["HTTPStatusCode"]))
+    assert answers == [("RequestLimitExceeded", 503)] * 2
+    assert ec2.describe_instances()
+
+
 def test_fault_delay_outlasts_an_impatient_client(sandbox: Sandbox) -> None:
     sandbox.inject(Fault(kind="delay", action="DescribeInstances", seconds=2))
     hasty = boto3.session.Config(read_timeout=0.2, retries={"total_max_attempts": 1})
@@ -273,9 +317,9 @@ def test_fault_delay_outlasts_an_impatient_client(sandbox: Sandbox) -> None:
 def test_fault_hits_other_services_too(sandbox: Sandbox) -> None:
     sandbox.inject(Fault(action="GetParameter", code="AccessDeniedException"))
     config = boto3.session.Config(retries={"total_max_attempts": 1})
-    with pytest.raises(ClientError):
+    with pytest.raises(ClientError) as error:
         boto3.client("ssm", config=config).get_parameter(Name="x")
-    assert sandbox.faults()[0]["met"] == 1
+    assert (code_of(error), sandbox.faults()[0]["met"]) == ("AccessDeniedException", 1)
 
 
 def test_faults_are_listed_and_cleared(sandbox: Sandbox, launch) -> None:
@@ -286,9 +330,24 @@ def test_faults_are_listed_and_cleared(sandbox: Sandbox, launch) -> None:
     assert launch()
 
 
-def test_crash_of_nobody_is_refused(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("kind", ["crash", "drop", "cut", "heal", "reclaim"])
+def test_host_fault_of_nobody_is_refused(sandbox: Sandbox, kind) -> None:
     with pytest.raises(SandboxError, match="no running host"):
-        sandbox.crash("i-0123456789abcdef0")
+        sandbox.inject(Fault(kind=kind, instance="i-0123456789abcdef0"))
+
+
+# ---- who is let in
+
+
+@pytest.mark.parametrize(("access_key", "code"), [("AKIADENIED0000000000", "AuthFailure"), ("AKIA0", None)])
+def test_credentials(sandbox: Sandbox, access_key: str, code: str | None) -> None:
+    client = boto3.client("ec2", aws_access_key_id=access_key, aws_secret_access_key="x")
+    if code is None:
+        assert client.describe_instances()
+        return
+    with pytest.raises(ClientError) as error:
+        client.describe_instances()
+    assert (code_of(error), error.value.response["ResponseMetadata"]["HTTPStatusCode"]) == (code, 401)
 
 
 # ---- the control path and the journal
