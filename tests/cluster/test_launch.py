@@ -328,8 +328,7 @@ def test_a_launcher_that_is_ended_while_its_request_is_on_the_way_leaves_nothing
     script = textwrap.dedent(f"""
         import boto3, signal, sys
         from datetime import datetime
-        from nightreel.cluster.instances import Offer, Template, request_nodes
-from nightreel.cluster.keys import KeyRing
+        from nightreel.cluster.keys import KeyRing
         from nightreel.cluster.launch import cleaned_on_failure, launch_machines
         from nightreel.cluster.spec import ClusterSpec
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
