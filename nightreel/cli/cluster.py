@@ -1,132 +1,130 @@
-"""Commands for the cluster by hand: launch, describe, destroy."""
+"""Commands for the cluster by hand: they are registered here; what is there of a cluster, and its end."""
 
-import json
+import logging
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import boto3
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from nightreel.cluster import ec2, keys, lifecycle, ssh
-from nightreel.cluster.bootstrap import Payload, Runtime
+from nightreel.cli import jobs, launch, nodes, options
+from nightreel.cli.access import Access
+from nightreel.cli.options import AsJson, Name, Yes
+from nightreel.cli.output import UsageError, aside, confirm, console, print_json
+from nightreel.cluster import lifecycle, logs
 from nightreel.cluster.destroy import destroy_cluster
-from nightreel.cluster.keys import KeyRing
-from nightreel.cluster.launch import launch_machines
-from nightreel.cluster.lifecycle import Preparation
-from nightreel.cluster.spec import ClusterSpec
+from nightreel.cluster.ec2 import Node, find_nodes
+from nightreel.cluster.inventory import find_holdings
 
-console = Console(soft_wrap=True)
+log = logging.getLogger(__name__)
 
-
-Name = Annotated[str, typer.Argument(help="The cluster's name, which its instances carry in a tag.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Region = Annotated[str | None, typer.Option("--region", "-r", envvar="AWS_DEFAULT_REGION", help="AWS region.")]
-User = Annotated[str, typer.Option("--user", "-u", envvar="NIGHTREEL_SSH_USER", help="Login user of the image.")]
-SSHPort = Annotated[int, typer.Option(envvar="NIGHTREEL_SSH_PORT", help="Port of SSH on the nodes.")]
+LOGS_SECONDS = 120.0
+"""How long fetching logs may hold up the end of a cluster, which costs money meanwhile."""
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (launch, describe, destroy):
-        app.command()(command)
-
-
-def launch(
-    name: Name,
-    *,
-    workers: Annotated[int, typer.Option("--workers", "-s", min=1, help="How many workers.")] = 2,
-    instance_type: Annotated[
-        str, typer.Option("--instance-type", "-t", envvar="NIGHTREEL_INSTANCE_TYPE", help="Type of every machine.")
-    ] = "m7i.large",
-    ami: Annotated[
-        str | None, typer.Option("--ami", "-a", envvar="NIGHTREEL_AMI", help="Image; else the current Amazon Linux.")
-    ] = None,
-    subnet: Annotated[str | None, typer.Option(help="Subnet; else one of the default VPC.")] = None,
-    operator_cidr: Annotated[
-        str | None, typer.Option(envvar="NIGHTREEL_OPERATOR_CIDR", help="Where SSH may come from; else the VPC.")
-    ] = None,
-    hours: Annotated[
-        float, typer.Option(min=0.05, max=24 * 7, help="After so many hours the nodes power themselves off.")
-    ] = 4,
-    remote_spark_home: Annotated[str, typer.Option(help="Where Spark lies on the nodes.")] = "~/spark",
-    wheelhouse: Annotated[
-        Path | None, typer.Option(help="Folder of wheels to install Spark from, for images that lack it.")
-    ] = None,
-    ship: Annotated[list[Path] | None, typer.Option(help="File or folder to copy to every node; repeatable.")] = None,
-    region: Region = None,
-    user: User = "ec2-user",
-    ssh_port: SSHPort = 22,
-    yes: Yes = False,
-) -> None:
-    """Launch a cluster and start Spark on it. Run again, it adopts what is there."""
-    spec = ClusterSpec(
-        name=name,
-        workers=workers,
-        expires_at=datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours),
-        instance_type=instance_type,
-        ami=ami,
-        subnets=(subnet,) if subnet else (),
-        operator_cidr=operator_cidr,
-        ssh_port=ssh_port,
-    )
-    if not yes:
-        typer.confirm(f"Launch {workers + 1} × {instance_type} for at most {hours:g} h?", abort=True)
-    client = boto3.client("ec2", region_name=region)
-    ring = KeyRing(keys.master_secret(os.environ), spec.key_run)
-    preparation = Preparation(
-        runtime=Runtime(spark_home=remote_spark_home, wheelhouse=wheelhouse),
-        payload=Payload.of(*(ship or ())),
-        required_workers=spec.required_workers,
-    )
-    adopted = any(node.state not in ec2.GONE for node in ec2.find_nodes(client, name))
-    try:
-        image = spec.ami or ec2.latest_image(boto3.client("ssm", region_name=region))
-        launch_machines(client, spec, image=image, keys=ring)
-        connect = ssh.pinned_connector(ring, user=user, port=ssh_port)
-        cluster = lifecycle.bootstrap_spark(client, name, connect=connect, keys=ring, preparation=preparation)
-    except BaseException:
-        if adopted:
-            console.print(f"[yellow]The launch failed; {name} was there before and is left: see `describe`.[/]")
-        else:
-            console.print(f"[yellow]The launch failed: removing what there is of {name}.[/]")
-            destroy_cluster(client, name)
-        raise
-    console.print(f"{name} is ready: master {cluster.master.address}, {len(cluster.workers)} worker(s).")
+    options.add(app, launch.launch, describe, destroy)
+    options.add(app, nodes.login, nodes.run_command, nodes.copy_file)
+    options.add(app, jobs.submit, jobs.list_jobs, jobs.follow_job, jobs.kill_job)
 
 
 def describe(
-    name: Name, *, as_json: AsJson = False, region: Region = None, user: User = "ec2-user", ssh_port: SSHPort = 22
+    name: Annotated[str | None, typer.Argument(help="The cluster's name; else all clusters are listed.")] = None,
+    *,
+    access: Access,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what is there of a cluster."""
-    ring = KeyRing(keys.master_secret(os.environ), name)
-    connect = ssh.pinned_connector(ring, user=user, port=ssh_port)
-    found = lifecycle.describe(boto3.client("ec2", region_name=region), name, connect=connect)
+    """Show what is there of a cluster, or which clusters are there."""
+    ec2 = access.ec2()
+    if name is None:
+        _list_all(ec2, as_json=as_json)
+        return
+    found = lifecycle.describe(ec2, name, connect=_connect_if_possible(access, ec2, name))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     alive = "unknown" if found["workers_alive"] is None else found["workers_alive"]
-    console.print(f"{name}: {found['state']}, workers alive: {alive}, expires at {found['expires_at']}")
-    table = Table("role", "state", "address", "type", "instance", "launched")
+    console.print(f"{name}: {found['state']}, workers alive: {alive}, expires at {found['expires_at']}", markup=False)
+    table = Table("role", "state", "address", "type", "market", "zone", "instance", "launched")
     for node in found["nodes"]:
         address = node["public_ip"] or node["private_ip"]
         table.add_row(
-            node["role"], node["state"], address, node["instance_type"], node["instance_id"], node["launched"]
+            *(node["role"], node["state"], address, node["instance_type"], node["market"], node["zone"]),
+            *(node["instance_id"], node["launched"]),
         )
     console.print(table)
 
 
-def destroy(name: Name, *, as_json: AsJson = False, region: Region = None, yes: Yes = False) -> None:
-    """Remove everything of a cluster and prove that nothing is left. Nothing there is success."""
-    if not yes:
-        typer.confirm(f"Terminate every instance of {name}?", abort=True)
-    client = boto3.client("ec2", region_name=region)
-    done = destroy_cluster(client, name)
+def _connect_if_possible(access: Access, ec2: Any, name: str) -> Any:
+    """How the nodes are reached, where there are any and this machine can know their keys; else None."""
+    running = find_nodes(ec2, name, states=["running"])
+    if not running:
+        return None
+    try:
+        ring = access.keys(name, nodes=running)
+    except ValueError as error:
+        log.warning("the nodes of %s are not asked: %s", name, error)
+        return None
+    return access.connect(ring)
+
+
+def _list_all(ec2: Any, *, as_json: bool) -> None:
+    names = sorted({holding.cluster for holding in find_holdings(ec2, None)})
+    found = [lifecycle.describe(ec2, name) for name in names]
     if as_json:
-        typer.echo(json.dumps({"name": name, "instances": done.instances, "left": done.left}))
+        print_json(found)
         return
-    console.print(f"{name}: {done.instances} instance(s) terminated; left: {sum(done.left.values())}.")
+    table = Table("cluster", "state", "workers", "expires at")
+    for one in found:
+        table.add_row(one["name"], one["state"], str(one["workers"]), one["expires_at"] or "")
+    console.print(table if found else "There is no cluster.")
+
+
+def destroy(
+    name: Name,
+    *,
+    access: Access,
+    logs_to: Annotated[
+        Path | None,
+        typer.Option("--logs", metavar="FOLDER", help="Where Spark's and the jobs' logs go before the machines end."),
+    ] = None,
+    no_logs: Annotated[bool, typer.Option("--no-logs", help="Do not fetch the logs.")] = False,
+    as_json: AsJson = False,
+    yes: Yes = False,
+) -> None:
+    """Remove everything of a cluster and prove that nothing is left. Nothing there is success."""
+    if no_logs and logs_to:
+        raise UsageError("--logs and --no-logs do not go together: leave one of them out")
+    confirm(f"Terminate every instance of {name}?", yes=yes)
+    ec2 = access.ec2()
+    kept = None if no_logs else _fetch_logs(access, ec2, name, logs_to or logs_folder(name))
+    done = destroy_cluster(ec2, name)
+    if as_json:
+        facts = {"instances": done.instances, "left": done.left, "instance_hours": done.instance_hours}
+        print_json({"name": name, **facts, "logs": str(kept) if kept else None})
+        return
+    console.print(f"{name}: {done.instances} instance(s) terminated; left: {sum(done.left.values())}.", markup=False)
+
+
+def logs_folder(name: str) -> Path:
+    """Where the logs of a cluster go when nothing else is said: a folder of this moment in the user's state folder."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "nightreel" / "logs" / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _fetch_logs(access: Access, ec2: Any, name: str, target: Path) -> Path | None:
+    """Where the logs lie now; None without a running node. Whatever goes wrong is no reason to let the machines run."""
+    running: list[Node] = find_nodes(ec2, name, states=["running"])
+    if not running:
+        return None
+    try:
+        connect = access.connect(access.keys(name, nodes=running))
+        logs.fetch_logs(ec2, name, connect=connect, target=target, seconds=LOGS_SECONDS)
+    except Exception as error:
+        log.warning("the logs of %s could not be fetched: %s", name, error)
+        return None
+    aside.print(f"The logs are in {target}.", markup=False)
+    return target

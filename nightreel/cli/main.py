@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from nightreel.bundle.publish import PublishError
 from nightreel.cli import cluster, demo, model, sandbox
+from nightreel.cli.output import UsageError
 from nightreel.cluster.errors import ClusterError
 from nightreel.local.services import ServiceError
 from nightreel.sandbox.settings import SandboxError
@@ -34,7 +35,7 @@ app.add_typer(sandbox.app, name="sandbox")
 
 
 def main() -> None:
-    """Run the command line. What went wrong is said in a sentence, with exit code 1."""
+    """Run the command line. What went wrong is said in a sentence, with exit code 1, or 2 when nothing was tried."""
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
@@ -50,10 +51,11 @@ def main() -> None:
         if os.environ.get("NIGHTREEL_DEBUG"):
             raise
         console = Console(stderr=True, soft_wrap=True)
-        console.print(f"[bold red]nightreel:[/] {escape(str(error))}", highlight=False)
+        said = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        console.print(f"[bold red]nightreel:[/] {escape(said)}", highlight=False)
         if isinstance(error, BotoCoreError):
             console.print('For the sandbox: eval "$(nightreel sandbox env)"; for AWS: its credentials and region.')
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 if __name__ == "__main__":
