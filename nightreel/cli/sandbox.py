@@ -61,7 +61,20 @@ def _announce(record: Record) -> None:
 def up(
     state: State = None,
     network: Annotated[
-        str | None, typer.Option(envvar="NIGHTREEL_SANDBOX_NETWORK", help="A /16 in 127.0.0.0/8 for the instances.")
+        str | None,
+        typer.Option(
+            envvar="NIGHTREEL_SANDBOX_NETWORK",
+            help="A /16 for the instances: in 127.0.0.0/8, for the hosts `machines` in 10.0.0.0/8.",
+        ),
+    ] = None,
+    *,
+    hosts: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NIGHTREEL_SANDBOX_HOSTS",
+            help="What an instance is: `processes` (the default; needs nothing), `sshd` (OpenSSH), `machines` (root: "
+            "a file system, network, sudo and services of its own).",
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port of the AWS endpoint; 0 picks a free one.")] = None,
     ssh_port: Annotated[int | None, typer.Option(help="Port of SSH on every host; 0 picks a free one.")] = None,
@@ -69,7 +82,7 @@ def up(
 ) -> None:
     """Start the sandbox; in the foreground it runs until Ctrl-C."""
     with _plain_errors():
-        settings = Settings.resolve(state=state, network=network, port=port, ssh_port=ssh_port)
+        settings = Settings.resolve(state=state, network=network, port=port, ssh_port=ssh_port, hosts=hosts)
         if not detach:
             serve(settings, on_ready=_announce)
             return

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from nightreel.sandbox.bridge import in_use
 from nightreel.sandbox.faults import Fault
 from nightreel.sandbox.server import claimed
 from nightreel.sandbox.settings import (
@@ -74,6 +75,18 @@ class Sandbox:
         """Let an instance's host die at once."""
         self.inject(Fault(kind="crash", instance=instance_id))
 
+    def drop(self, instance_id: str) -> None:
+        """Cut every SSH session of an instance's host."""
+        self.inject(Fault(kind="drop", instance=instance_id))
+
+    def cut(self, instance_id: str) -> None:
+        """Pull the plug of an instance's network cable; hosts of the kind `machines` have one."""
+        self.inject(Fault(kind="cut", instance=instance_id))
+
+    def heal(self, instance_id: str) -> None:
+        """Put the plug back in."""
+        self.inject(Fault(kind="heal", instance=instance_id))
+
     def faults(self) -> list[dict[str, Any]]:
         """The faults that are set, each with the number of calls it has `met`."""
         faults: list[dict[str, Any]] = self._control("GET", "/sandbox/faults")
@@ -119,6 +132,7 @@ def start(settings: Settings) -> Sandbox:
         "NIGHTREEL_SANDBOX_NETWORK": str(settings.network),
         "NIGHTREEL_SANDBOX_PORT": str(settings.port),
         "NIGHTREEL_SANDBOX_SSH_PORT": str(settings.ssh_port),
+        "NIGHTREEL_SANDBOX_HOSTS": settings.hosts,
     }
     log = settings.state / "server.log"
     with log.open("w") as output:
@@ -156,19 +170,27 @@ def stop(state: Path) -> bool:
     return True
 
 
-def free_network() -> str:
-    """A network that no sandbox of this machine uses; the default one if possible."""
+def free_network(hosts: str = "processes") -> str:
+    """A network that no sandbox of this machine uses, for this kind of host; the default one if possible."""
     for second in (77, *range(78, 255), *range(1, 77)):
-        network = f"127.{second}.0.0/16"
-        with suppress(SandboxError), claimed(IPv4Network(network)):
-            return network
+        loopback, wired = IPv4Network(f"127.{second}.0.0/16"), IPv4Network(f"10.{second}.0.0/16")
+        if hosts == "machines" and in_use(wired):
+            continue
+        with suppress(SandboxError), claimed(loopback):
+            return str(wired if hosts == "machines" else loopback)
     raise SandboxError("254 sandboxes run on this machine; stop one with: nightreel sandbox down --state DIR")
 
 
 @contextmanager
-def running_sandbox(state: Path, network: str | None = None, *, ssh_port: int = 0) -> Iterator[Sandbox]:
+def running_sandbox(
+    state: Path, network: str | None = None, *, hosts: str | None = None, ssh_port: int = 0
+) -> Iterator[Sandbox]:
     """A sandbox of one's own for as long as the context lasts, on free ports of the network (default: a free one)."""
-    sandbox = start(Settings.resolve(state=state, network=network or free_network(), port=0, ssh_port=ssh_port))
+    kind = hosts or os.environ.get("NIGHTREEL_SANDBOX_HOSTS") or "processes"
+    settings = Settings.resolve(
+        state=state, network=network or free_network(kind), port=0, ssh_port=ssh_port, hosts=kind
+    )
+    sandbox = start(settings)
     try:
         yield sandbox
     finally:

@@ -16,7 +16,7 @@ from typing import IO
 
 import psutil
 
-from nightreel.sandbox.settings import Record, SandboxError, Settings, require_linux
+from nightreel.sandbox.settings import MACHINES_SSH_PORT, Record, SandboxError, Settings, require_linux
 
 _MOTO = {
     "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
@@ -35,7 +35,8 @@ def serve(settings: Settings, *, on_ready: Callable[[Record], None] = lambda _: 
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as held:
         held.enter_context(_locked(settings.state))
-        held.enter_context(claimed(settings.network))
+        for network in sorted({settings.network, settings.loopback}):
+            held.enter_context(claimed(network))
         listener = held.enter_context(_listening(settings))
         ssh_port = _free_ssh_port(settings)
         _run(settings, listener, ssh_port, on_ready)
@@ -53,16 +54,17 @@ def _run(settings: Settings, listener: socket.socket, ssh_port: int, on_ready: C
 
     from nightreel.sandbox.account import Account  # noqa: PLC0415
     from nightreel.sandbox.gateway import Gateway  # noqa: PLC0415
-    from nightreel.sandbox.hosts import Hosts, Isolation  # noqa: PLC0415
+    from nightreel.sandbox.hosts import Hosts  # noqa: PLC0415
+    from nightreel.sandbox.kinds import kind_of_host  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     host, port = listener.getsockname()
     instances = settings.state / "instances"
     shutil.rmtree(instances, ignore_errors=True)  # the account is in memory: instances of an earlier run are gone
-    isolation = Isolation.detect()
+    kind = kind_of_host(settings)
     account = Account(settings.network)
-    hosts = Hosts(account, instances, ssh_port=ssh_port, isolation=isolation)
+    hosts = Hosts(account, instances, ssh_port=ssh_port, kind=kind)
     gateway = Gateway(
         DomainDispatcherApplication(create_backend_app), account, hosts,
         journal=settings.state / "journal.jsonl", host=f"{host}:{port}",
@@ -75,7 +77,7 @@ def _run(settings: Settings, listener: socket.socket, ssh_port: int, on_ready: C
     threading.Thread(target=server.serve_forever, name="endpoint", daemon=True).start()
     record = Record(
         pid=os.getpid(), started=psutil.Process().create_time(), endpoint=f"http://{host}:{port}",
-        network=str(settings.network), ssh_port=ssh_port, isolation=isolation.description,
+        network=str(settings.network), ssh_port=ssh_port, isolation=kind.description, hosts=settings.hosts,
     )  # fmt: skip
     record.write(settings.state)
     try:
@@ -126,6 +128,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 
 def _free_ssh_port(settings: Settings) -> int:
     """The SSH port, tried on the endpoint's address: a service on 0.0.0.0 would hold it on every host's too."""
+    if settings.hosts == "machines":  # every one of them has all ports to itself
+        return settings.ssh_port or MACHINES_SSH_PORT
     try:
         with socket.create_server((settings.address, settings.ssh_port)) as probe:
             return int(probe.getsockname()[1])

@@ -13,9 +13,12 @@ REGION = "us-east-1"
 BAKED_IMAGE = "ami-00000000000000001"
 PLAIN_IMAGE = "ami-00000000000000002"
 ARM_IMAGE = "ami-00000000000000003"
+KINDS_OF_HOST = ("processes", "sshd", "machines")
 DEFAULT_NETWORK = "127.77.0.0/16"
+DEFAULT_MACHINES_NETWORK = "10.77.0.0/16"
 DEFAULT_PORT = 5000
 DEFAULT_SSH_PORT = 2222
+MACHINES_SSH_PORT = 22
 
 
 class SandboxError(RuntimeError):
@@ -30,6 +33,8 @@ class Settings:
     network: IPv4Network
     port: int
     ssh_port: int
+    hosts: str = "processes"
+    """The kind of host that instances get; see `kinds`."""
 
     @classmethod
     def resolve(
@@ -39,36 +44,60 @@ class Settings:
         network: str | None = None,
         port: int | None = None,
         ssh_port: int | None = None,
+        hosts: str | None = None,
     ) -> "Settings":
-        """Fill in what is not given: from NIGHTREEL_SANDBOX_{STATE,NETWORK,PORT,SSH_PORT}, then the defaults.
+        """Fill in what is not given: from NIGHTREEL_SANDBOX_{STATE,NETWORK,PORT,SSH_PORT,HOSTS}, then the defaults.
 
         Raises SandboxError when a value is of no use.
         """
         environment = os.environ
         home = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         folder = state or Path(environment.get("NIGHTREEL_SANDBOX_STATE") or home / "nightreel" / "sandbox")
+        kind = _kind_of_host(hosts or environment.get("NIGHTREEL_SANDBOX_HOSTS") or "processes")
+        cables = kind == "machines"
+        default_network = DEFAULT_MACHINES_NETWORK if cables else DEFAULT_NETWORK
         return cls(
             state=folder.expanduser().absolute(),
-            network=_network(network or environment.get("NIGHTREEL_SANDBOX_NETWORK") or DEFAULT_NETWORK),
+            network=_network(network or environment.get("NIGHTREEL_SANDBOX_NETWORK") or default_network, kind),
             port=_port(port, "NIGHTREEL_SANDBOX_PORT", DEFAULT_PORT),
-            ssh_port=_port(ssh_port, "NIGHTREEL_SANDBOX_SSH_PORT", DEFAULT_SSH_PORT),
+            ssh_port=_port(ssh_port, "NIGHTREEL_SANDBOX_SSH_PORT", MACHINES_SSH_PORT if cables else DEFAULT_SSH_PORT),
+            hosts=kind,
         )
 
     @property
+    def loopback(self) -> IPv4Network:
+        """The loopback network that belongs to the sandbox: that of its hosts, or the one of the same number."""
+        return self.network if self.network.is_loopback else IPv4Network(f"127.{number(self.network)}.0.0/16")
+
+    @property
     def address(self) -> str:
-        """The endpoint's address: the network's third, which EC2 reserves in every subnet."""
-        return str(self.network[2])
+        """The endpoint's address: the loopback network's third, which EC2 reserves in every subnet."""
+        return str(self.loopback[2])
 
 
-def _network(text: str) -> IPv4Network:
+def number(network: IPv4Network) -> int:
+    """The second octet, by which networks of sandboxes differ."""
+    return network.network_address.packed[1]
+
+
+def _kind_of_host(text: str) -> str:
+    if text not in KINDS_OF_HOST:
+        raise SandboxError(f"there are no hosts of the kind {text!r}; choose one of: {', '.join(KINDS_OF_HOST)}")
+    return text
+
+
+def _network(text: str, kind: str) -> IPv4Network:
     try:
         network = ip_network(text)
     except ValueError as error:
         raise SandboxError(f"{text!r} is not a network: {error}") from error
-    if not isinstance(network, IPv4Network) or not network.is_loopback or network.prefixlen != 16:
-        raise SandboxError(f"the network {text} is of no use; choose a /16 in 127.0.0.0/8, such as {DEFAULT_NETWORK}")
-    if network == ip_network("127.0.0.0/16"):
-        raise SandboxError(f"127.0.0.0/16 is where the machine's own services live; choose {DEFAULT_NETWORK}")
+    wide, example = ("10.0.0.0/8", DEFAULT_MACHINES_NETWORK) if kind == "machines" else ("127.0.0.0/8", DEFAULT_NETWORK)
+    if not isinstance(network, IPv4Network) or network.prefixlen != 16 or not network.subnet_of(IPv4Network(wide)):
+        raise SandboxError(
+            f"the network {text} is of no use to hosts of the kind {kind!r}; choose a /16 in {wide}, such as {example}"
+        )
+    if number(network) == 0:
+        raise SandboxError(f"127.0.0.0/16 is where the machine's own services live; choose {example}")
     return network
 
 
@@ -103,6 +132,7 @@ class Record:
     network: str
     ssh_port: int
     isolation: str
+    hosts: str = "processes"
 
     @classmethod
     def read(cls, state: Path) -> "Record | None":

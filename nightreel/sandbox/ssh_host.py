@@ -1,132 +1,42 @@
-"""One instance of the sandbox: an SSH host on its own loopback address, in a process tree of its own.
+"""The SSH server of a host of the kind `processes`, in Python: it needs neither root nor anything installed.
 
-Run as `python ssh_host.py host.json`. Two processes: *init* (process 1 of the instance where a pid namespace is
-available, else a child subreaper) collects orphans and ends everything at the power-off time, on SIGTERM, and when the
-supervisor's pipe on its standard input ends; the *SSH server* beneath it serves exec, shell, pty, SFTP, SCP and
-direct-tcpip forwarding. The file imports nothing of Nightreel, since it runs on its own.
+Run as `python -m nightreel.sandbox.ssh_host host.json` this is such a host: process 1, the timers, and a server for
+exec, shell, pty, SFTP, SCP and direct-tcpip forwarding, all as the user who runs the sandbox.
 """
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
-import json
 import logging
 import os
-import select
 import signal
-import socket
 import struct
 import sys
 import termios
-import threading
-import time
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import asyncssh
 
-POWERED_OFF, CRASHED = 10, 70
-CRASH = b"c"  # written down the supervisor's pipe: die at once, as a machine does that loses its power
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+from nightreel.sandbox.init import DROP_SIGNAL, HostSpec, be_host, stay_mute
+
 _CHUNK = 1 << 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class HostSpec:
-    """What the supervisor wants of a host; read from and written to a JSON file."""
-
-    instance: str
-    address: str
-    port: int
-    login: str
-    home: str
-    host_key: str
-    pid_file: str
-    environment: Mapping[str, str]
-    power_offs: Sequence[float] = ()
-    """Moments, in seconds since the epoch, at which the host powers itself off."""
-    mute: bool = False
-    """Accept connections and never say a word on them."""
-
-
-class Init:
-    """Process 1 of an instance."""
-
-    def __init__(self, spec: HostSpec, server: int) -> None:
-        self._spec = spec
-        self._server = server
-        self._ending = threading.Lock()
-
-    def run(self) -> NoReturn:
-        """Reap children until the host ends; never returns."""
-        signal.signal(signal.SIGTERM, lambda *_: self._end(POWERED_OFF))
-        Path(self._spec.pid_file).write_text(str(os.getpid()))
-        threading.Thread(target=self._watch, daemon=True).start()
-        while True:
-            with contextlib.suppress(ChildProcessError):
-                pid, _ = os.wait()
-                if pid == self._server:
-                    self._end(CRASHED)
-
-    def _watch(self) -> None:
-        """End with the supervisor, on its word, or at the power-off time, whichever comes first."""
-        while True:
-            now = time.time()
-            if any(moment <= now for moment in self._spec.power_offs):
-                self._end(POWERED_OFF)
-            # The clock may be set while we wait, so look at it now and then.
-            pause = min([30.0, *(moment - now for moment in self._spec.power_offs)])
-            if select.select([0], [], [], pause)[0]:
-                self._end(CRASHED if os.read(0, 1) == CRASH else 0)
-
-    def _end(self, code: int) -> None:
-        if not self._ending.acquire(blocking=False):
-            return  # the first reason counts, and is being acted upon
-        if os.getpid() != 1:
-            _kill_descendants()
-        os._exit(code)  # as process 1 of a pid namespace this takes everything in it along
-
-
-def _kill_descendants() -> None:
-    """Kill until none is left, and reap: what is killed hands its children up to us, the subreaper."""
-    while living := _descendants(os.getpid()):
-        for pid in living:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-
-
-def _descendants(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit():
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                if state != "Z":
-                    children.setdefault(int(parent), []).append(int(entry.name))
-    found: list[int] = []
-    queue = [root]
-    while queue:
-        offspring = children.get(queue.pop(), [])
-        found.extend(offspring)
-        queue.extend(offspring)
-    return found
 
 
 class _Login(asyncssh.SSHServer):
     """Public keys only, one login, and the authorised keys as they are at this moment, as sshd does it."""
 
-    def __init__(self, spec: HostSpec) -> None:
+    def __init__(self, spec: HostSpec, connections: set[asyncssh.SSHServerConnection]) -> None:
         self._spec = spec
+        self._connections = connections
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        self._connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         keys = Path(self._spec.home, ".ssh", "authorized_keys")
@@ -282,45 +192,29 @@ def _set_size(terminal: int, size: tuple[int, int, int, int]) -> None:
 
 
 async def _serve(spec: HostSpec) -> NoReturn:
+    connections: set[asyncssh.SSHServerConnection] = set()
+
     async def run(process: "asyncssh.SSHServerProcess[bytes]") -> None:
         await _Session(spec, process).run()
 
+    def drop() -> None:
+        for connection in list(connections):
+            connection.abort()
+
+    asyncio.get_running_loop().add_signal_handler(DROP_SIGNAL, drop)
     await asyncssh.create_server(
-        lambda: _Login(spec), spec.address, spec.port, server_host_keys=[spec.host_key], process_factory=run,
-        encoding=None, sftp_factory=_Sftp, allow_scp=True, line_editor=False, agent_forwarding=False,
+        lambda: _Login(spec, connections), spec.address, spec.port, server_host_keys=list(spec.host_keys),
+        process_factory=run, encoding=None, sftp_factory=_Sftp, allow_scp=True, line_editor=False,
+        agent_forwarding=False,
     )  # fmt: skip
     await asyncio.Event().wait()
     raise AssertionError("nobody sets that event")
 
 
-def _stay_mute(spec: HostSpec) -> NoReturn:
-    listener = socket.create_server((spec.address, spec.port))
-    connections = []
-    while True:
-        connections.append(listener.accept())
-
-
-def _server(spec: HostSpec) -> None:
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the supervisor's pipe is init's alone
-    if spec.mute:
-        _stay_mute(spec)
-    asyncio.run(_serve(spec))
-
-
 def main() -> NoReturn:
-    """Start the SSH server and be init to it."""
-    spec = HostSpec(**json.loads(Path(sys.argv[1]).read_text()))
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    os.chdir(spec.home)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    server = os.fork()
-    if server:
-        Init(spec, server).run()
-    try:
-        _server(spec)
-    except BaseException:
-        logging.exception("the SSH server of %s ended", spec.instance)
-    os._exit(CRASHED)
+    """Be the host of the description that the first argument names."""
+    spec = HostSpec.read(sys.argv[1])
+    be_host(spec, lambda: stay_mute(spec) if spec.mute else asyncio.run(_serve(spec)))
 
 
 if __name__ == "__main__":
