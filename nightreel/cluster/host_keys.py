@@ -26,12 +26,13 @@ _KIND = "ecdsa-sha2-nistp256"
 
 
 def adopt_own_key(
-    ec2: "EC2Client", node: Node, connection: Connection, *, port: int, timeout: float = OWN_KEY_TIMEOUT
+    ec2: "EC2Client", node: Node, connection: Connection, *, port: int | None, timeout: float = OWN_KEY_TIMEOUT
 ) -> str | None:
     """Learn the node's own host key over a connection that is pinned already, and keep it in the node's tag.
 
     Gives the key in OpenSSH's one-line form; None, after a warning, when the node serves none within `timeout`
-    seconds: the first key then goes on to be the one that is accepted. Raises ClusterError when EC2 does not take the
+    seconds: the first key then goes on to be the one that is accepted. Where `port` is None the node itself knows it,
+    by the connection. Raises ClusterError when EC2 does not take the
     tag, or the connection is lost.
     """
     if node.host_key:
@@ -51,13 +52,14 @@ def adopt_own_key(
     return key
 
 
-def _read_own_key(connection: Connection, *, address: str, port: int, timeout: float) -> str | None:
+def _read_own_key(connection: Connection, *, address: str, port: int | None, timeout: float) -> str | None:
     # The node asks itself, so that no network lies between the answer and us but the pinned channel.
     script = f"""
+        port={port or "${SSH_CONNECTION##* }"}
         command -v ssh-keyscan >/dev/null || exit 0
         until=$(($(date +%s) + {timeout:.0f}))
         while :; do
-            key=$(ssh-keyscan -T 5 -p {port} -t ecdsa {shlex.quote(address)} 2>/dev/null | grep -m 1 {_KIND})
+            key=$(ssh-keyscan -T 5 -p "${{port:-22}}" -t ecdsa {shlex.quote(address)} 2>/dev/null | grep -m 1 {_KIND})
             [ -n "$key" ] && {{ echo "$key"; exit 0; }}
             [ "$(date +%s)" -lt "$until" ] || exit 0
             sleep 0.5

@@ -2,43 +2,35 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nightreel.cluster import bootstrap, firewall, spark
-from nightreel.cluster.bootstrap import Payload, Runtime
+from nightreel.cluster import firewall, spark
 from nightreel.cluster.ec2 import (
     GONE,
     Node,
     find_nodes,
-    machine_size,
 )
-from nightreel.cluster.errors import BootstrapError, ClusterError, NoClusterError, RefusedError
+from nightreel.cluster.errors import NoClusterError
+from nightreel.cluster.formation import BOOT_TIMEOUT, Cluster, Formation, Preparation, worker_size
 from nightreel.cluster.keys import KeyRing
-from nightreel.cluster.spark import WorkerSize
-from nightreel.cluster.ssh import Connect, Connection, await_connection, on_all
+from nightreel.cluster.ssh import Connect, Connection, await_connection
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
+__all__ = [
+    "BOOT_TIMEOUT",
+    "Cluster",
+    "Preparation",
+    "bootstrap_spark",
+    "describe",
+    "find",
+    "on_master",
+    "worker_size",
+]
+
 log = logging.getLogger(__name__)
-
-BOOT_TIMEOUT = 300.0
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """The live nodes of a cluster."""
-
-    name: str
-    run: str
-    master: Node
-    workers: tuple[Node, ...]
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """The master, then the workers."""
-        return (self.master, *self.workers)
 
 
 def find(ec2: "EC2Client", name: str) -> Cluster:
@@ -55,86 +47,17 @@ def find(ec2: "EC2Client", name: str) -> Cluster:
     return Cluster(name=name, run=master.run, master=master, workers=workers)
 
 
-def worker_size(ec2: "EC2Client", instance_type: str) -> WorkerSize:
-    """What Spark gets of a machine of this type; RefusedError, before anything is paid for, when it is too small."""
-    vcpus, memory = machine_size(ec2, instance_type)
-    try:
-        return WorkerSize.of_machine(vcpus=vcpus, memory=memory)
-    except ValueError as error:
-        raise RefusedError(f"{instance_type} can not be used: {error}") from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """What bootstrap puts on every node."""
-
-    runtime: Runtime
-    payload: Payload
-    required_workers: int
-    timeout: float = BOOT_TIMEOUT
-
-
 def bootstrap_spark(
     ec2: "EC2Client", name: str, *, connect: Connect, keys: KeyRing, preparation: Preparation
 ) -> Cluster:
     """Ship what the nodes need, start Spark on all of them at the same time and wait until the workers are alive.
 
-    Safe to run again: what is there and right stays, what runs goes on. Raises BootstrapError or HostKeyError.
+    Safe to run again: what is there and right stays, what runs goes on, and after a stop and start the addresses of
+    now are configured. A worker that fails while enough others are alive is terminated, loudly: it costs money and is
+    of no use. Gives the cluster as it then is. Raises BootstrapError, with the failing nodes' own words, or
+    HostKeyError.
     """
-    cluster = find(ec2, name)
-    size = worker_size(ec2, cluster.master.instance_type)
-    runtime = preparation.runtime
-    master_ip = cluster.master.private_ip
-
-    def prepare(node: Node) -> None:
-        with await_connection(connect, node, timeout=preparation.timeout) as connection:
-            bootstrap.prepare(connection, runtime=runtime, payload=preparation.payload)
-            spark.configure(
-                connection,
-                node_ip=node.private_ip,
-                settings=spark.Settings(master_ip=master_ip, secret=keys.spark_secret(), driver=size, executor=size),
-                runtime=runtime,
-            )
-            if node.role == "master":
-                spark.start_master(connection, node_ip=master_ip, runtime=runtime)
-        log.info("%s (%s) is prepared", node.address, node.role)
-
-    def start(node: Node) -> None:
-        with connect(node) as connection:
-            spark.start_worker(connection, node_ip=node.private_ip, master_ip=master_ip, size=size, runtime=runtime)
-
-    on_all(cluster.nodes, prepare)
-    on_all(cluster.workers, start)
-    _await_ready(cluster, connect=connect, preparation=preparation)
-    return cluster
-
-
-def _await_ready(cluster: Cluster, *, connect: Connect, preparation: Preparation) -> None:
-    master_ip = cluster.master.private_ip
-    with connect(cluster.master) as connection:
-        try:
-            alive = spark.await_workers(
-                connection,
-                master_ip=master_ip,
-                count=preparation.required_workers,
-                timeout=preparation.timeout,
-            )
-        except ClusterError as error:
-            present = set(spark.alive_workers(spark.read_state(connection, master_ip)))
-            missing = [node for node in cluster.workers if node.private_ip not in present]
-            raise BootstrapError(f"{error}\n{_worker_logs(missing, connect)}") from error
-    log.info("Spark is ready on %s: %d worker(s) alive", spark.master_url(master_ip), len(alive))
-
-
-def _worker_logs(nodes: list[Node], connect: Connect) -> str:
-    def end(node: Node) -> str:
-        try:
-            with connect(node) as connection:
-                return f"{node.address}:\n{spark.log_end(connection, 'worker')}"
-        except Exception as error:
-            return f"{node.address}: no log can be had: {error}"
-
-    return "\n".join(on_all(nodes, end))
+    return Formation(ec2, find(ec2, name), connect=connect, keys=keys, preparation=preparation).form()
 
 
 def on_master[T](ec2: "EC2Client", name: str, *, connect: Connect, action: Callable[[Connection], T]) -> T:

@@ -147,7 +147,7 @@ def _start_daemon(connection: Connection, name: str, command: str, runtime: Runt
         cd {ROOT} || exit 1
         exec 9>{name}.lock; flock 9
         {_DAEMON_FUNCTIONS}
-        wanted={shlex.quote(command)}" $(cat conf/spark-env.sh conf/spark-defaults.conf | sha256sum)"
+        wanted={shlex.quote(command)}" $({_DAEMON_SETTINGS} | sha256sum)"
         if runs {name}; then
             [ "$(cat {name}.command)" = "$wanted" ] && exit 0
             end {name}
@@ -160,6 +160,11 @@ def _start_daemon(connection: Connection, name: str, command: str, runtime: Runt
         echo "the {name} did not start"; exit 1"""
     connection.run(script)
 
+
+# What of the configuration a daemon reads. The rest is for applications, and no reason to disturb those that run.
+_DAEMON_SETTINGS = (
+    "{ cat conf/spark-env.sh; grep -E '^spark[.](authenticate|network|master[.]rest)' conf/spark-defaults.conf; }"
+)
 
 # A process id alone proves nothing: after a restart of the machine another process may have it.
 _DAEMON_FUNCTIONS = """runs() {

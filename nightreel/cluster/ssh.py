@@ -53,6 +53,13 @@ class Connection:
         """End the connection; what runs detached on the node goes on."""
         self._client.close()
 
+    @property
+    def port(self) -> int | None:
+        """The port that was connected to; None behind a proxy, which does not tell."""
+        transport = self._client.get_transport()
+        port = transport.getpeername()[1] if transport else 0
+        return port or None
+
     def run(self, script: str, *, timeout: float = 60.0, check: bool = True) -> Result:
         """Run a shell script on the node and wait for it.
 
