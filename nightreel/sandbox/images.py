@@ -107,6 +107,7 @@ class Images:
         if Path("/usr/bin/python3").exists() and not Path("/usr/bin/python").exists():
             (base / "usr/bin/python").symlink_to("python3")
         self._make_accounts(base)
+        (base / "etc/yum.repos.d").mkdir(parents=True)
         units = base / "etc/systemd/system"
         units.mkdir(parents=True)
         os.setxattr(units, "trusted.overlay.opaque", b"y")  # what runs on this machine does not run on its hosts

@@ -77,15 +77,17 @@ for argument do
 done
 case $verb in
     install | reinstall) ;;
-    update | upgrade | makecache | clean | check-update) exit 0 ;;
+    update | upgrade | makecache | clean | check-update | remove) exit 0 ;;
     *) echo "No such command: $verb; this stand-in knows install" >&2; exit 1 ;;
 esac
 [ "$(id -u)" = 0 ] || { echo "Error: This command has to be run with superuser privileges." >&2; exit 1; }
 for package in $packages; do
     case $package in
-        java-{java_major}-amazon-corretto | java-{java_major}-amazon-corretto-* | java-{java_major}-openjdk*)
+        java-{java_major}-amazon-corretto | java-{java_major}-amazon-corretto-* | java-{java_major}-openjdk* | \
+        temurin-{java_major}-*)
             [ -n {java} ] || { echo "Error: this machine has no Java to lend" >&2; exit 1; }
-            [ -e /usr/bin/java ] || ln -s {java} /usr/bin/java ;;
+            [ -e /usr/bin/java ] || ln -s {java} /usr/bin/java
+            mkdir -p /usr/lib/jvm; home={java}; ln -sfn "${home%/bin/java}" "/usr/lib/jvm/$package" ;;
         {python} | {python}-pip | {python}-devel | {python}-libs)
             [ -e /usr/bin/{python} ] || {install_python} ;;
         *)
