@@ -56,14 +56,21 @@ class Stack:
 
 @contextmanager
 def running_stack(
-    state: Path, ratings: Path, *, site_port: int = 8000, airflow_port: int = 8080, retry_delay: float = 5.0
+    state: Path,
+    ratings: Path,
+    *,
+    site_port: int = 8000,
+    airflow_port: int = 8080,
+    retry_delay: float = 5.0,
+    hosts: str | None = None,
 ) -> Iterator[Stack]:
     """Sandbox, site and Airflow, wired to each other, for as long as the context lasts.
 
-    Raises SandboxError or ServiceError when a part does not come up; what was started by then is ended.
+    `hosts` is the kind of the sandbox's hosts; None leaves it to the environment. Raises SandboxError or ServiceError
+    when a part does not come up; what was started by then is ended.
     """
     with ExitStack() as stack:
-        sandbox = stack.enter_context(running_sandbox(state / "sandbox"))
+        sandbox = stack.enter_context(running_sandbox(state / "sandbox", hosts=hosts))
         services = stack.enter_context(Services())
         site = LocalSite.on_free_port(state / "site", preferred=site_port)
         airflow = LocalAirflow.on_free_port(
@@ -115,6 +122,13 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Folder with MovieLens ratings; else NIGHTREEL_DATA, …")] = None,
     site_port: Annotated[int, typer.Option(envvar="NIGHTREEL_SITE_PORT", help="Port of the site.")] = 8000,
     airflow_port: Annotated[int, typer.Option(envvar="NIGHTREEL_AIRFLOW_PORT", help="Port of Airflow.")] = 8080,
+    hosts: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NIGHTREEL_SANDBOX_HOSTS",
+            help="Kind of the sandbox's hosts: processes (the default), sshd, or machines (as root: namespaces).",
+        ),
+    ] = None,
 ) -> None:
     """Bring everything up on this machine, retrain once, and show the result.
 
@@ -127,7 +141,7 @@ def demo(
     state = Path(tempfile.mkdtemp(prefix="nightreel-demo-"))
     failed = True
     try:
-        failed = not _run_demo(state, data, leave=leave, ports=(site_port, airflow_port))
+        failed = not _run_demo(state, data, leave=leave, ports=(site_port, airflow_port), hosts=hosts)
     except KeyboardInterrupt:
         failed = False
         console.print("\nInterrupted: everything is being ended.")
@@ -149,12 +163,12 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run_demo(state: Path, data: Path | None, *, leave: bool, ports: tuple[int, int]) -> bool:
+def _run_demo(state: Path, data: Path | None, *, leave: bool, ports: tuple[int, int], hosts: str | None) -> bool:
     ratings = (find_layout(data).ratings.parent if data else find_dataset()).resolve()
     console.print(f"Ratings: {ratings}")
     started = time.monotonic()
     console.print("Bringing up the sandbox, the site and Airflow …")
-    with running_stack(state, ratings, site_port=ports[0], airflow_port=ports[1]) as stack:
+    with running_stack(state, ratings, site_port=ports[0], airflow_port=ports[1], hosts=hosts) as stack:
         console.print(f"All parts are up after {time.monotonic() - started:.0f} s.")
         try:
             succeeded = _retrain(stack)
