@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format requirements wheelhouse clean
+.PHONY: help demo test chaos check format requirements wheelhouse clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -16,8 +16,13 @@ demo: $(READY) ## Run the whole of Nightreel on this machine (ARGS=--exit ends b
 
 test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/browser
+	@.setup/hosts
 	@$(BIN)/nightreel data fetch ml-100k
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not chaos or quick" $(ARGS)
+
+chaos: $(READY) ## Let everything go wrong that docs/chaos.md names (ARGS goes to pytest)
+	@.setup/hosts
+	@$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 check: $(READY) ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .
