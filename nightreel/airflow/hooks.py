@@ -11,8 +11,10 @@ from airflow.providers.amazon.aws.hooks.ec2 import EC2Hook
 from airflow.providers.ssh.hooks.ssh import SSHHook
 from airflow.sdk import BaseHook, Variable
 
-from nightreel.cluster.ec2 import Node, latest_image
+from nightreel.cluster import images
+from nightreel.cluster.ec2 import Node
 from nightreel.cluster.keys import KeyRing
+from nightreel.cluster.spec import ClusterSpec
 from nightreel.cluster.ssh import Connect, Connection, expected_host_key, load_host_key, load_key, open_client
 
 if TYPE_CHECKING:
@@ -68,10 +70,10 @@ class Reach:
         client: EC2Client = EC2Hook(aws_conn_id=self.aws_conn_id, api_type="client_type").conn
         return client
 
-    def current_image(self) -> str:
-        """The id of the current Amazon Linux image in the connection's region."""
-        hook = AwsBaseHook(aws_conn_id=self.aws_conn_id, client_type="ssm")
-        return latest_image(hook.conn)
+    def image_for(self, spec: ClusterSpec) -> str:
+        """The image of this cluster, by default the current Amazon Linux in the connection's region."""
+        ssm = AwsBaseHook(aws_conn_id=self.aws_conn_id, client_type="ssm")
+        return images.image_for(self.ec2(), ssm.conn, spec)
 
     def ssh_port(self) -> int:
         """The SSH port of the nodes, from the connection."""

@@ -68,7 +68,7 @@ class LaunchCluster(ClusterOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """What runs now: master's address and number of workers. Raises the cluster's errors."""
         spec = self.run_plan.spec(ssh_port=self.reach.ssh_port())
-        image = spec.ami or self.reach.current_image()
+        image = self.reach.image_for(spec)
         cluster = launch_machines(self.reach.ec2(), spec, image=image, keys=self.reach.keys)
         return {"master": cluster.master.address, "workers": len(cluster.workers)}
 

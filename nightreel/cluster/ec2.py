@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 LIVE = ("pending", "running")
 GONE = ("shutting-down", "terminated")
-AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}"
 _MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
 
@@ -123,12 +122,6 @@ def machine_size(ec2: "EC2Client", instance_type: str) -> tuple[int, int]:
         # The stubs list the types that there were when they were made; EC2 knows more.
         found = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
     return found[0]["VCpuInfo"]["DefaultVCpus"], found[0]["MemoryInfo"]["SizeInMiB"]
-
-
-def latest_image(ssm: Any, architecture: str = "x86_64") -> str:
-    """The id of the current Amazon Linux image, from AWS's public parameter; `ssm` is a boto3 SSM client."""
-    with translated("look up the current Amazon Linux image"):
-        return str(ssm.get_parameter(Name=AMAZON_LINUX.format(architecture=architecture))["Parameter"]["Value"])
 
 
 def await_state(

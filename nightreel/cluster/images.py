@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nightreel.cluster.ec2 import latest_image, translated
+from nightreel.cluster.ec2 import translated
 from nightreel.cluster.errors import RefusedError
 from nightreel.cluster.spec import ClusterSpec
 
@@ -11,11 +11,18 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
 ARCHITECTURES = ("x86_64", "arm64")
+_AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}"
 
 
 def image_for(ec2: "EC2Client", ssm: Any, spec: ClusterSpec) -> str:
     """The image of the cluster: the one that it names, else the current Amazon Linux for its types' processors."""
     return spec.ami or latest_image(ssm, architecture(ec2, all_types(spec)))
+
+
+def latest_image(ssm: Any, architecture: str) -> str:
+    """The id of the current Amazon Linux image, from AWS's public parameter; `ssm` is a boto3 SSM client."""
+    with translated("look up the current Amazon Linux image"):
+        return str(ssm.get_parameter(Name=_AMAZON_LINUX.format(architecture=architecture))["Parameter"]["Value"])
 
 
 def all_types(spec: ClusterSpec) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pytest
 from botocore.config import Config
 
 from nightreel.cluster import firewall, images, placement
+from nightreel.cluster.cost import aws_prices
 from nightreel.cluster.destroy import leftovers
 from nightreel.cluster.errors import CapacityError, ClusterError, RefusedError
 from nightreel.cluster.instances import Offer, Template, request_nodes
@@ -22,6 +23,7 @@ from nightreel.cluster.launch import cleaned_on_failure, launch_machines
 from nightreel.cluster.spec import ClusterSpec
 from nightreel.sandbox.client import Sandbox
 from nightreel.sandbox.faults import Fault
+from nightreel.sandbox.settings import ARM_IMAGE
 
 pytestmark = pytest.mark.sandbox
 WORKER = {"nightreel:role": "worker"}
@@ -35,6 +37,14 @@ def living(sandbox: Sandbox) -> set[str]:
 def launches(sandbox: Sandbox) -> list[dict[str, Any]]:
     """Parameters of the RunInstances calls since the sandbox began."""
     return [entry["params"] for entry in sandbox.journal() if entry["action"] == "RunInstances"]
+
+
+@pytest.fixture
+def session(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
+    """A session as an operator's shell has it after `nightreel sandbox env`."""
+    for name, value in sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    return boto3.Session()
 
 
 @pytest.fixture
@@ -196,13 +206,11 @@ def test_an_image_for_other_processors_is_refused(launch: Callable[..., Any], sa
 
 
 def test_the_image_follows_the_processors(
-    ec2: Any, make_spec: Callable[..., ClusterSpec], monkeypatch: pytest.MonkeyPatch
+    launch: Callable[..., Any], session: boto3.Session, ec2: Any, make_spec: Callable[..., ClusterSpec], keys: KeyRing
 ) -> None:
-    monkeypatch.setattr(images, "latest_image", lambda ssm, architecture: f"{ssm}-{architecture}")
-    assert [images.image_for(ec2, "ami", make_spec(instance_type=kind)) for kind in ("c7i.large", "m7g.large")] == [
-        "ami-x86_64",
-        "ami-arm64",
-    ]
+    spec = make_spec(workers=1, instance_type="m7g.large")
+    cluster = launch_machines(ec2, spec, image=images.image_for(ec2, session.client("ssm"), spec), keys=keys)
+    assert {node.image_id for node in cluster.nodes} == {ARM_IMAGE}
 
 
 def test_an_image_that_is_named_is_the_image(ec2: Any, make_spec: Callable[..., ClusterSpec]) -> None:
@@ -219,12 +227,10 @@ def test_subnets_of_two_networks_are_refused(
     assert living(sandbox) == set()
 
 
-def test_what_is_asked_for_reaches_the_machines(launch: Callable[..., Any], ec2: Any, sandbox: Sandbox) -> None:
-    environment = sandbox.environment
-    iam = boto3.client(
-        "iam", endpoint_url=sandbox.endpoint, region_name=environment["AWS_DEFAULT_REGION"],
-        aws_access_key_id="test", aws_secret_access_key="test",
-    )  # fmt: skip
+def test_what_is_asked_for_reaches_the_machines(
+    launch: Callable[..., Any], ec2: Any, sandbox: Sandbox, session: boto3.Session
+) -> None:
+    iam = session.client("iam")
     iam.create_instance_profile(InstanceProfileName="nodes")
     ec2.create_key_pair(KeyName="mine")
     cluster = launch(workers=1, key_pair="mine", instance_profile="nodes", tags={"team": "films"}, volume_gb=40)
@@ -254,35 +260,49 @@ def test_of_two_masters_the_eldest_is_kept(
 # ---- retries of the client below us
 
 
-def retrying(sandbox: Sandbox, **options: Any) -> Any:
-    config = Config(retries={"mode": "standard", "total_max_attempts": 4}, **options)
-    region = sandbox.environment["AWS_DEFAULT_REGION"]
-    return boto3.client(
-        "ec2", endpoint_url=sandbox.endpoint, region_name=region, aws_access_key_id="test",
-        aws_secret_access_key="test", config=config,
-    )  # fmt: skip
+def retrying(session: boto3.Session, mode: Any, **options: Any) -> Any:
+    return session.client("ec2", config=Config(retries={"mode": mode, "total_max_attempts": 4}, **options))
 
 
-@pytest.mark.parametrize("code", ["RequestLimitExceeded", "InternalError", "Unavailable"])
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [("standard", "RequestLimitExceeded"), ("standard", "InternalError"), ("legacy", "RequestLimitExceeded")],
+)
 def test_throttling_and_server_errors_are_ridden_out_without_a_second_launch(
-    sandbox: Sandbox, make_spec: Callable[..., ClusterSpec], keys: KeyRing, code: str
+    *,
+    sandbox: Sandbox,
+    session: boto3.Session,
+    make_spec: Callable[..., ClusterSpec],
+    keys: KeyRing,
+    mode: str,
+    code: str,
 ) -> None:
     sandbox.inject(Fault(code=code, times=2))
-    cluster = launch_machines(
-        retrying(sandbox), make_spec(workers=1), image=sandbox.environment["NIGHTREEL_AMI"], keys=keys
-    )
+    ec2 = retrying(session, mode)
+    cluster = launch_machines(ec2, make_spec(workers=1), image=sandbox.environment["NIGHTREEL_AMI"], keys=keys)
     assert living(sandbox) == {node.instance_id for node in cluster.nodes}
     assert len(cluster.nodes) == 2
 
 
 def test_an_answer_that_was_lost_is_no_second_launch(
-    sandbox: Sandbox, make_spec: Callable[..., ClusterSpec], keys: KeyRing
+    sandbox: Sandbox, session: boto3.Session, make_spec: Callable[..., ClusterSpec], keys: KeyRing
 ) -> None:
     sandbox.inject(Fault(kind="delay", seconds=6))
-    ec2 = retrying(sandbox, read_timeout=5)
+    ec2 = retrying(session, "standard", read_timeout=5)
     cluster = launch_machines(ec2, make_spec(workers=1), image=sandbox.environment["NIGHTREEL_AMI"], keys=keys)
     assert len([entry for entry in sandbox.faults() if entry["met"]]) == 1
     assert living(sandbox) == {node.instance_id for node in cluster.nodes}
+
+
+# ---- money
+
+
+def test_aws_prices_are_asked_for_as_aws_serves_them(session: boto3.Session) -> None:
+    prices = aws_prices(session, str(session.region_name))
+    on_demand, spot = (prices.hourly("c7i.large", market) for market in ("on-demand", "spot"))
+    assert on_demand is not None
+    assert spot is not None
+    assert 0 < spot < on_demand
 
 
 # ---- a launch that fails and cleans up behind itself
