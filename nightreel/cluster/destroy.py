@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ class Destruction:
     nodes: tuple[Node, ...]
     """Every instance of that name that EC2 still lists, as it does for an hour after the end: to be metered."""
     instance_hours: float
-    """Their hours from launch to termination. Hours that a node was stopped are counted too."""
+    """Their hours, each from its last start to its end."""
 
 
 def destroy_cluster(ec2: "EC2Client", name: str, *, timeout: float = GONE_TIMEOUT) -> Destruction:
@@ -60,27 +60,46 @@ def destroy_cluster(ec2: "EC2Client", name: str, *, timeout: float = GONE_TIMEOU
     may do it at once. Nothing found is success. Raises LeakError when something is still there after `timeout` seconds,
     ClusterError when EC2 refuses.
     """
-    deadline = time.monotonic() + timeout
-    pause = 0.1
-    removed: dict[Kind, set[str]] = defaultdict(set)
-    while holdings := find_holdings(ec2, name):
-        if time.monotonic() > deadline:
-            raise LeakError(_what_is_left(ec2, name, holdings))
-        for holding in _due(holdings):
-            removed[holding.kind].add(holding.id)
-        _remove(ec2, name, _due(holdings))
-        time.sleep(pause)
-        pause = min(pause * 1.5, 5.0)
+    removed = _remove_all(ec2, name, lambda _: True, timeout=timeout)
     nodes = tuple(find_nodes(ec2, name))
     done = Destruction(
         instances=len(removed["instances"]),
-        left=count(holdings),
+        left=leftovers(ec2, name),
         removed={kind: len(removed[kind]) for kind in KINDS},
         nodes=nodes,
         instance_hours=_hours(nodes, until=datetime.now(UTC)),
     )
     log.info("%s is gone: %d instance(s) terminated, nothing is left", name, done.instances)
     return done
+
+
+def remove_nodes(ec2: "EC2Client", name: str, nodes: Collection[Node], *, timeout: float = GONE_TIMEOUT) -> None:
+    """Remove these nodes of the cluster with their disks and interfaces, and wait until nothing of them is left.
+
+    Raises as `destroy_cluster` does.
+    """
+    doomed = {node.instance_id for node in nodes}
+    hanging = {holding.id for holding in find_holdings(ec2, name) if holding.instance in doomed}
+    _remove_all(ec2, name, lambda holding: holding.id in hanging or holding.instance in doomed, timeout=timeout)
+
+
+def _remove_all(
+    ec2: "EC2Client", name: str, condemned: Callable[[Holding], bool], *, timeout: float
+) -> dict[Kind, set[str]]:
+    """Look and remove in turns until none that is condemned is seen; what was told to go, by kind."""
+    deadline = time.monotonic() + timeout
+    pause = 0.1
+    removed: dict[Kind, set[str]] = defaultdict(set)
+    while holdings := [holding for holding in find_holdings(ec2, name) if condemned(holding)]:
+        if time.monotonic() > deadline:
+            raise LeakError(_what_is_left(ec2, name, holdings))
+        due = _due(holdings)
+        for holding in due:
+            removed[holding.kind].add(holding.id)
+        _remove(ec2, name, due)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)
+    return removed
 
 
 def leftovers(ec2: "EC2Client", name: str | None = None) -> dict[str, int]:

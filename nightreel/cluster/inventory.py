@@ -30,6 +30,8 @@ class Holding:
     """EC2's own word; empty for a security group, which has none."""
     created: datetime | None
     """When it was made, where EC2 tells."""
+    instance: str = ""
+    """The instance that it is, hangs on or asks for; empty when there is none."""
 
     @property
     def cluster(self) -> str:
@@ -77,6 +79,7 @@ def _instances(ec2: "EC2Client", filters: list[Any]) -> Iterator[Holding]:
                     tags=tags.as_dict(instance.get("Tags")),
                     state=instance["State"]["Name"],
                     created=instance["LaunchTime"],
+                    instance=instance["InstanceId"],
                 )
 
 
@@ -95,8 +98,17 @@ def _others(ec2: "EC2Client", kind: Kind, filters: list[Any]) -> Iterator[Holdin
     call, listed, identity, state, created = _CALLS[kind]
     for page in ec2.get_paginator(call).paginate(Filters=filters):
         for item in page[listed]:
-            # Network interfaces alone call their tags otherwise.
-            own = tags.as_dict(item.get("Tags") or item.get("TagSet"))
             yield Holding(
-                kind=kind, id=item[identity], tags=own, state=item.get(state, ""), created=item.get(created) or None
+                kind=kind,
+                id=item[identity],
+                # Network interfaces alone call their tags otherwise.
+                tags=tags.as_dict(item.get("Tags") or item.get("TagSet")),
+                state=item.get(state, ""),
+                created=item.get(created) or None,
+                instance=_instance_of(item),
             )
+
+
+def _instance_of(item: Any) -> str:
+    attachments = item.get("Attachments") or [item.get("Attachment") or item]
+    return str(attachments[0].get("InstanceId") or "")
