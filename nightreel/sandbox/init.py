@@ -133,14 +133,9 @@ def keep_time(spec: HostSpec) -> NoReturn:
     timers.run()
 
 
-def children(parent: int) -> list[int]:
-    """The living children of a process."""
-    return _offspring().get(parent, [])
-
-
 def _kill_descendants() -> None:
     """Kill until none is left, and reap: what is killed hands its children up to us, the subreaper."""
-    while living := _descendants(os.getpid()):
+    while living := descendants(os.getpid()):
         for pid in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -150,7 +145,8 @@ def _kill_descendants() -> None:
             os.wait()
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(root: int) -> list[int]:
+    """Every living process below this one."""
     offspring = _offspring()
     found: list[int] = []
     queue = [root]

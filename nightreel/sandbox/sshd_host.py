@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from nightreel.sandbox.init import DROP_SIGNAL, HostSpec, be_host, children, stay_mute
+from nightreel.sandbox.init import DROP_SIGNAL, HostSpec, be_host, descendants, stay_mute
 
 PROGRAM = "/usr/sbin/sshd"
 _PRIVILEGE_SEPARATION = Path("/run/sshd")  # which sshd insists on as root
@@ -48,10 +48,15 @@ class Sshd:
             self._process.wait()
 
     def drop_sessions(self) -> None:
-        """Cut every connection; what was started in a session of its own goes on."""
-        for session in children(self._process.pid) if self._process else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(session, signal.SIGKILL)
+        """Cut every connection; what was started in a session of its own goes on.
+
+        A connection is held by two processes, and those of a listener that was restarted belong to process 1.
+        """
+        listener = self._process.pid if self._process else 0
+        for pid in descendants(os.getppid()):
+            with contextlib.suppress(OSError):
+                if pid != listener and Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                    os.kill(pid, signal.SIGKILL)
 
     @property
     def running(self) -> bool:
