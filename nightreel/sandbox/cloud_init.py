@@ -8,15 +8,12 @@ import base64
 import gzip
 import re
 import shlex
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email import message_from_string
-from email.message import Message
 from pathlib import PurePosixPath
 from typing import Any, Literal
-
-import yaml
 
 from nightreel.sandbox.systemd_units import (
     NotUnderstoodError,
@@ -27,8 +24,8 @@ from nightreel.sandbox.systemd_units import (
     read_unit,
     schedule,
 )
+from nightreel.sandbox.user_data_parts import Notes, read_parts
 
-_POWERS_OFF = re.compile(r"(^|[\s/'\"])(systemctl (--\S+ )*poweroff|poweroff|shutdown (-\S+ )*(now|\+0))\b")
 _SYSTEMCTL = re.compile(r"(sudo )?(\S*/)?systemctl (?P<before>(--\S+ )*)(?P<verb>[a-z-]+)\b(?P<after>.*)", re.DOTALL)
 _NEW_HOST_KEYS = re.compile(r"\bssh-keygen\s+(-\S+\s+)*-A\b")
 _RESTARTS_SSHD = re.compile(
@@ -56,14 +53,6 @@ class Timer:
     delay: float | None = None
     interval: float | None = None
     boots: Boots = "all"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PowerOff:
-    """A moment at which the host powers itself off; a persistent one is caught up with when the host was stopped."""
-
-    at: datetime
-    persistent: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,51 +88,22 @@ class UserData:
     notes: tuple[str, ...] = ()
     unexecuted: tuple[str, ...] = ()
 
-    @property
-    def power_offs(self) -> tuple[PowerOff, ...]:
-        """The timers that do nothing but power the host off at a moment."""
-        return tuple(
-            PowerOff(at=timer.at, persistent=timer.persistent)
-            for timer in self.timers
-            if timer.at and _POWERS_OFF.search(timer.command)
-        )
-
 
 @dataclass
-class _Reading:
+class _Reading(Notes):
     """The state of one reading: what the parts said so far, and what could not be honoured."""
 
-    notes: list[str] = field(default_factory=list)
-    unexecuted: list[str] = field(default_factory=list)
-    scripts: list[str] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
     units: dict[str, Unit] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     enabled: set[str] = field(default_factory=set)
     timers: list[Timer] = field(default_factory=list)
 
-    def ignore(self, what: str) -> None:
-        self.notes.append(f"ignored: {what}")
-
-    def warn(self, what: str) -> None:
-        self.notes.append(f"warning: {what}")
-
-    def leave_out(self, what: str) -> None:
-        self.unexecuted.append(f"ignored: {what} (hosts that are processes do not run it)")
-
 
 def parse(raw: str | bytes | None) -> UserData:
     """Read user data: plain text, or base64 of it as RunInstances carries it. Never raises; see `notes` instead."""
     reading = _Reading()
-    config: dict[str, Any] = {}
-    text = _decode(raw or b"", reading)
-    if text.strip():
-        for part in _parts(text, reading):
-            config |= _config(part, reading)  # cloud-init's default: a later part's value replaces an earlier one's
-    return _user_data(config, reading)
-
-
-def _user_data(config: Mapping[str, Any], reading: _Reading) -> UserData:
+    config, scripts = read_parts(raw or b"", reading)
     for key in config.keys() - _HONOURED:
         reading.ignore(f"{key} (the sandbox does not simulate it)")
     for entry in _items(config, "write_files", reading):
@@ -162,71 +122,10 @@ def _user_data(config: Mapping[str, Any], reading: _Reading) -> UserData:
         files=tuple(reading.files),
         boot_commands=boot,
         first_boot_commands=first,
-        scripts=tuple(reading.scripts),
+        scripts=scripts,
         notes=tuple(reading.notes),
         unexecuted=tuple(reading.unexecuted),
     )
-
-
-# ---- the text and its parts
-
-
-def _decode(raw: str | bytes, reading: _Reading) -> str:
-    data = raw.encode() if isinstance(raw, str) else raw
-    for depth in range(2):
-        if data.lstrip().startswith((b"#", b"Content-Type:", b"MIME-Version:", b"\x1f\x8b")) or not data.strip():
-            break
-        try:
-            data = base64.b64decode(b"".join(data.split()), validate=True)
-        except ValueError:
-            break
-        if depth:
-            reading.warn("the user data was base64-encoded twice; boto3 encodes it by itself")
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, ValueError) as error:
-            reading.ignore(f"user data that is not gzip, although it begins like it: {error}")
-            return ""
-    return data.decode(errors="replace")
-
-
-def _parts(text: str, reading: _Reading) -> Iterator[str]:
-    """The `#cloud-config` parts of the user data; scripts are kept, all else is noted."""
-    if not text.lstrip().startswith(("Content-Type:", "MIME-Version:")):
-        yield from _classified(text, reading)
-        return
-    for part in message_from_string(text.lstrip()).walk():
-        if part.get_content_maintype() != "multipart":
-            yield from _classified(_payload(part), reading)
-
-
-def _payload(part: Message) -> str:
-    payload = part.get_payload(decode=True)
-    return payload.decode(errors="replace") if isinstance(payload, bytes) else ""
-
-
-def _classified(text: str, reading: _Reading) -> Iterator[str]:
-    """By its first line, as cloud-init does it whatever the declared type."""
-    if text.startswith("#cloud-config"):
-        yield text
-    elif text.startswith("#!"):
-        reading.scripts.append(text)
-        reading.leave_out(f"the script that begins with {text.splitlines()[0][:40]!r}")
-    elif text.strip():
-        reading.ignore(f"user data that begins with neither #cloud-config nor #! but with {text[:20]!r}")
-
-
-def _config(text: str, reading: _Reading) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        reading.ignore(f"user data that is not YAML: {error}")
-        return {}
-    if not isinstance(config, dict):
-        reading.ignore("a #cloud-config that is not a mapping")
-        return {}
-    return {str(key): value for key, value in config.items()}
 
 
 def _items(config: Mapping[str, Any], key: str, reading: _Reading) -> Sequence[Any]:
@@ -264,7 +163,7 @@ def _write_file(entry: Any, reading: _Reading) -> None:
             owner=str(entry.get("owner") or "root:root"),
             append=bool(entry.get("append")),
         )
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         reading.ignore(f"write_files {path}, which can not be read: {error}")
         return
     reading.files.append(file)

@@ -12,9 +12,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nightreel.sandbox.cloud_init import File, PowerOff, Timer, UserData, parse
+from nightreel.sandbox.cloud_init import File, Timer, UserData, parse
 
 SERVICE = {"path": "/etc/systemd/system/off.service", "content": "[Service]\nExecStart=/usr/bin/systemctl poweroff\n"}
+POWER_OFF = "/usr/bin/systemctl poweroff"
 MOMENT = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
@@ -53,29 +54,29 @@ def test_parse_base64_twice_is_warned_of() -> None:
 
 
 def test_parse_enabled_timer() -> None:
-    assert read_timer(timer()).power_offs == (PowerOff(at=MOMENT, persistent=True),)
+    assert read_timer(timer()).timers == (Timer(command=POWER_OFF, at=MOMENT, persistent=True),)
 
 
 def test_parse_timer_is_not_persistent_by_default() -> None:
     entry = {"path": "/x/off.timer", "content": "[Timer]\nOnCalendar=2031-05-06 07:08:09 UTC\n"}
-    assert read_timer(entry).power_offs == (PowerOff(at=MOMENT, persistent=False),)
+    assert read_timer(entry).timers == (Timer(command=POWER_OFF, at=MOMENT),)
 
 
 def test_parse_timer_that_names_its_unit() -> None:
     entry = timer() | {"content": timer()["content"] + "Unit=night.service\n"}
-    assert read_timer(entry, service=SERVICE | {"path": "/x/night.service"}).power_offs
+    assert read_timer(entry, service=SERVICE | {"path": "/x/night.service"}).timers
 
 
 def test_parse_timer_that_nothing_enables_never_elapses() -> None:
     data = read(write_files=[SERVICE, timer()])
-    assert data.power_offs == ()
+    assert data.timers == ()
     assert "nothing enables off.timer" in data.notes[0]
 
 
 @pytest.mark.parametrize("when", ["*-*-* 04:00:00", "2031-05-06 07:08:09", "2031-13-06 07:08:09 UTC", "daily"])
 def test_parse_timer_without_absolute_time_is_noted(when: str) -> None:
     data = read_timer(timer(when))
-    assert data.power_offs == ()
+    assert data.timers == ()
     assert "off.timer" in data.notes[0]
 
 
@@ -87,13 +88,13 @@ def test_parse_timer_of_a_service_without_a_command_is_noted() -> None:
 
 def test_parse_unit_in_base64() -> None:
     encoded = timer() | {"content": base64.b64encode(timer()["content"].encode()).decode(), "encoding": "b64"}
-    assert read_timer(encoded).power_offs
+    assert read_timer(encoded).timers
 
 
 @pytest.mark.parametrize("option", ["--on-calendar=2031-05-06 07:08:09 UTC", "--on-calendar='2031-05-06 07:08:09 UTC'"])
 def test_parse_transient_timer(option: str) -> None:
     data = read(bootcmd=[["systemd-run", "--no-block", option, "systemctl", "poweroff"]])
-    assert data.power_offs == (PowerOff(at=MOMENT, persistent=False),)
+    assert data.timers == (Timer(command="systemctl poweroff", at=MOMENT),)
 
 
 @pytest.mark.parametrize(
@@ -131,19 +132,37 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 ENTRIES = st.fixed_dictionaries(
-    {"path": st.sampled_from(["a.timer", "a.service"]), "content": VALUES, "encoding": VALUES}
+    {
+        "path": st.sampled_from(["a.timer", "a.service"]),
+        "content": VALUES
+        | st.sampled_from(["[Timer]\nOnBootSec=1\n", "[Service]\nExecStart='\n", "[Service]\nExecStart=-\n"]),
+        "encoding": VALUES | st.sampled_from(["gz", "b64", "gz+b64"]),
+        "permissions": VALUES,
+    }
 )
+COMMANDS = st.lists(
+    st.sampled_from(
+        ["systemd-run", "--on-boot=1s", "--on-calendar", "--unit", "--", "systemctl", "enable", "a.timer", "'"]
+    ),
+    max_size=5,
+).flatmap(lambda words: st.sampled_from([words, " ".join(words)]))
 KNOWN = st.sampled_from(["ssh_keys", "ssh_authorized_keys", "write_files", "runcmd", "bootcmd"])
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.dictionaries(KNOWN, VALUES | st.lists(ENTRIES, max_size=2)))
+@given(st.dictionaries(KNOWN, VALUES | st.lists(ENTRIES, max_size=2) | st.lists(COMMANDS, max_size=3)))
 def test_parse_never_raises(config: dict[str, object]) -> None:
     assert isinstance(read(**config), UserData)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.text() | st.text().map("#cloud-config\n".__add__) | st.binary())
+@given(
+    st.text()
+    | st.text().map("#cloud-config\n".__add__)
+    | st.text().map("Content-Type: multipart/mixed; boundary=x\n\n--x\n".__add__)
+    | st.binary()
+    | st.binary().map((b"\x1f\x8b\x08" + bytes(7)).__add__)
+)
 def test_parse_never_raises_on_text(text: str | bytes) -> None:
     assert isinstance(parse(text), UserData)
 
