@@ -22,6 +22,7 @@ from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.errors import ClusterError, JobError
 from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Preparation
+from nightreel.cluster.logs import fetch_logs
 from nightreel.cluster.packaging import zip_package
 from nightreel.cluster.ssh import Connection
 from nightreel.recommend.datasets import name_of
@@ -29,6 +30,8 @@ from nightreel.recommend.ratings import find_layout
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"
+LOGS_SECONDS = 60.0
+"""How long the end of a cluster may wait for its logs."""
 
 
 class ClusterOperator(BaseOperator):
@@ -194,12 +197,29 @@ class FetchBundle(ClusterOperator):
 
 
 class DestroyCluster(ClusterOperator):
-    """Remove everything of the run's cluster, found by its tag, and prove that nothing is left."""
+    """Bring the logs home, remove everything of the run's cluster, found by its tag, and prove that nothing is left."""
 
     needs_cluster = False
 
     def execute(self, context: Context) -> dict[str, int]:
         """What is left by kind of resource: zeros. Raises LeakError, ClusterError."""
+        self._fetch_logs()
         done = destroy_cluster(self.reach.ec2(), self.run_plan.cluster)
         self.log.info("terminated %d instance(s); left: %s", done.instances, done.left)
         return done.left
+
+    def _fetch_logs(self) -> None:
+        """Into the run's folder, beside the bundle. No failure here may keep a machine alive."""
+        target = Path(self.run_plan.bundle).parent / "logs"
+        try:
+            found = fetch_logs(
+                self.reach.ec2(),
+                self.run_plan.cluster,
+                connect=self.reach.connect,
+                target=target,
+                seconds=LOGS_SECONDS,
+            )
+        except Exception:
+            self.log.exception("the logs of %s could not be fetched", self.run_plan.cluster)
+        else:
+            self.log.info("fetched %d log file(s), %d bytes, into %s", found.files, found.size, target)

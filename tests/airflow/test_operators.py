@@ -1,0 +1,46 @@
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from nightreel.airflow import operators
+from nightreel.airflow.operators import DestroyCluster
+from nightreel.airflow.plan import RunPlan
+from nightreel.cluster.logs import Collected
+
+
+@pytest.fixture
+def destroy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DestroyCluster:
+    made = DestroyCluster(task_id="destroy", plan={})
+    made.__dict__["run_plan"] = MagicMock(spec=RunPlan, cluster="nightly-1", bundle=str(tmp_path / "run" / "b.arrow"))
+    made.__dict__["reach"] = MagicMock()
+    ended = MagicMock(instances=2, left={"instances": 0})
+    monkeypatch.setattr(operators, "destroy_cluster", lambda *_: ended)
+    return made
+
+
+def test_logs_come_into_the_runs_folder_before_the_end(
+    destroy: DestroyCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order: list[Any] = []
+
+    def fetch(*_: Any, target: Path, **__: Any) -> Collected:
+        order.append(target)
+        return Collected(folder=target, files=1, size=1)
+
+    real = operators.destroy_cluster
+    monkeypatch.setattr(operators, "fetch_logs", fetch)
+    monkeypatch.setattr(operators, "destroy_cluster", lambda *a: order.append("destroyed") or real(*a))
+    destroy.execute({})
+    assert order == [tmp_path / "run" / "logs", "destroyed"]
+
+
+def test_logs_that_can_not_be_had_keep_no_machine_alive(
+    destroy: DestroyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(operators, "fetch_logs", fail)
+    assert destroy.execute({}) == {"instances": 0}
