@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
-from nightreel.cli import jobs, launch, nodes, options
+from nightreel.cli import cost, jobs, launch, nodes, options, power, workers
 from nightreel.cli.access import Access
 from nightreel.cli.options import AsJson, Name, Yes
 from nightreel.cli.output import UsageError, aside, confirm, console, print_json
@@ -26,9 +26,10 @@ LOGS_SECONDS = 120.0
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    options.add(app, launch.launch, describe, destroy)
+    options.add(app, launch.launch, describe, destroy, power.start, power.stop, power.renew)
+    options.add(app, power.start_spark, power.stop_spark, workers.add_workers, workers.remove_workers)
     options.add(app, nodes.login, nodes.run_command, nodes.copy_file)
-    options.add(app, jobs.submit, jobs.list_jobs, jobs.follow_job, jobs.kill_job)
+    options.add(app, jobs.submit, jobs.list_jobs, jobs.follow_job, jobs.kill_job, cost.cost)
 
 
 def describe(
@@ -46,15 +47,16 @@ def describe(
     if as_json:
         print_json(found)
         return
+    if not found["nodes"]:
+        console.print(f"{name}: there is no machine of that name.", markup=False)
+        return
     alive = "unknown" if found["workers_alive"] is None else found["workers_alive"]
     console.print(f"{name}: {found['state']}, workers alive: {alive}, expires at {found['expires_at']}", markup=False)
-    table = Table("role", "state", "address", "type", "market", "zone", "instance", "launched")
+    columns = ("role", "state", "address", "type", "market", "zone", "instance")
+    table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
     for node in found["nodes"]:
-        address = node["public_ip"] or node["private_ip"]
-        table.add_row(
-            *(node["role"], node["state"], address, node["instance_type"], node["market"], node["zone"]),
-            *(node["instance_id"], node["launched"]),
-        )
+        facts = (node["state"], node["public_ip"] or node["private_ip"], node["instance_type"], node["market"])
+        table.add_row(node["role"], *facts, node["zone"], node["instance_id"])
     console.print(table)
 
 
