@@ -90,14 +90,10 @@ def test_an_interface_that_nothing_uses_is_deleted(ec2: Any) -> None:
     assert leftovers(ec2, "films") == NOTHING
 
 
-def test_a_spot_request_that_is_open_is_cancelled(ec2: Any, sandbox: Sandbox) -> None:
-    ec2.request_spot_instances(
-        InstanceCount=1,
-        LaunchSpecification={"ImageId": sandbox.environment["NIGHTREEL_AMI"], "InstanceType": "c7i.large"},
-        TagSpecifications=tagged("spot-instances-request"),
-    )
-    assert leftovers(ec2, "films")["spot_requests"] == 1
-    assert destroy_cluster(ec2, "films").removed["spot_requests"] == 1
+def test_spot_requests_end_with_their_instances(launch: Callable[..., Any], ec2: Any) -> None:
+    launch(workers=2, market="spot")
+    assert leftovers(ec2, "films")["spot_requests"] == 2
+    assert destroy_cluster(ec2, "films").removed["spot_requests"] == 2
     assert leftovers(ec2, "films") == NOTHING
 
 
