@@ -55,6 +55,7 @@ class Gateway:
             "DeleteSecurityGroup": self._delete_security_group,
             "GetConsoleOutput": self._console_output,
             "CreateTags": self._create_tags,
+            "DescribeSpotInstanceRequests": self._describe_spot_requests,
             "CancelSpotInstanceRequests": self._spot.cancel,
             "DescribeSpotPriceHistory": self._spot.price_history,
         }
@@ -73,8 +74,9 @@ class Gateway:
 
     def _answer(self, call: Call) -> Response:
         if call.access_key.startswith(DENIED):
-            raise ApiError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
-        facts = self._launches.facts(call) if call.action == "RunInstances" else call.params
+            raise _denied(call)
+        with self._hosts.lock:
+            facts = self._launches.facts(call) if call.action == "RunInstances" else call.params
         if delay := self._faults.take(["delay"], call.action, facts):
             time.sleep(delay.seconds)
         if fault := self._faults.take(["error"], call.action, facts):
@@ -146,7 +148,21 @@ class Gateway:
             call.action, f"<instanceId>{instance_id}</instanceId><timestamp>{now}</timestamp><output>{output}</output>"
         )
 
+    def _describe_spot_requests(self, call: Call) -> Response:
+        self._spot.require_known(call)
+        return self._forward(call)
+
     def _create_tags(self, call: Call) -> Response:
         keys = {name: key for name, key in call.params.items() if name.startswith("Tag.") and name.endswith(".Key")}
         refuse_tags({key: call.params.get(f"{name.removesuffix('Key')}Value", "") for name, key in keys.items()})
         return self._forward(call)
+
+
+def _denied(call: Call) -> ApiError:
+    """What the services of AWS say to credentials that they do not know, each in its own words."""
+    if call.service == "ec2":
+        return ApiError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+    message = "The security token included in the request is invalid."
+    if call.speaks_json:
+        return ApiError("UnrecognizedClientException", message)
+    return ApiError("InvalidClientTokenId", message, 403)

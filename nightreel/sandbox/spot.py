@@ -82,14 +82,19 @@ class SpotMarket:
             instance.spot_instance_request_id = request.id
             request.add_tags(tags_of(call.params, "spot-instances-request"))
 
-    def cancel(self, call: Call) -> Response:
-        """CancelSpotInstanceRequests: the instance stays, and so does the request, to be described."""
+    def require_known(self, call: Call) -> None:
+        """Raise ApiError when a call names a spot request that there is not; moto says nothing, or crashes."""
         known = self._account.spot_requests(call.region)
-        ids = call.numbered("SpotInstanceRequestId")
-        if missing := [request_id for request_id in ids if request_id not in known]:
+        if missing := [one for one in call.numbered("SpotInstanceRequestId") if one not in known]:
             raise ApiError(
                 "InvalidSpotInstanceRequestID.NotFound", f"The spot instance request ID '{missing[0]}' does not exist"
             )
+
+    def cancel(self, call: Call) -> Response:
+        """CancelSpotInstanceRequests: the instance stays, and so does the request, to be described."""
+        self.require_known(call)
+        known = self._account.spot_requests(call.region)
+        ids = call.numbered("SpotInstanceRequestId")
         for request in (known[request_id] for request_id in ids):
             request.cancelled = request.cancelled or request.state == "active"
         items = (

@@ -72,9 +72,10 @@ def test_cancel_leaves_the_instance(ec2, requests_of, describe, spot_instance) -
     assert describe(spot_instance)["State"]["Name"] in ("pending", "running")
 
 
-def test_cancel_of_nothing_is_refused(ec2) -> None:
+@pytest.mark.parametrize("call", ["cancel_spot_instance_requests", "describe_spot_instance_requests"])
+def test_request_that_does_not_exist_is_refused(ec2, call) -> None:
     with pytest.raises(ClientError, match="does not exist") as error:
-        ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=["sir-00000000"])
+        getattr(ec2, call)(SpotInstanceRequestIds=["sir-00000000"])
     assert error.value.response["Error"]["Code"] == "InvalidSpotInstanceRequestID.NotFound"
 
 
