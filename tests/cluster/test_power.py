@@ -1,6 +1,7 @@
 """Renew, stop and start against the live sandbox."""
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from nightreel.cluster.ec2 import Node, find_nodes
 from nightreel.cluster.errors import ClusterError, NoClusterError, RefusedError
 from nightreel.cluster.inventory import find_holdings
 from nightreel.cluster.ssh import Connect, Connection
-from nightreel.cluster.user_data import EXPIRY_FILE
+from nightreel.cluster.user_data import CHECK_SECONDS, EXPIRY_FILE
 from nightreel.sandbox.client import Sandbox
 from nightreel.sandbox.faults import Fault
 
@@ -160,3 +161,42 @@ def test_an_expired_cluster_is_not_started(launch: Callable[..., Any], ec2: Any,
     with pytest.raises(RefusedError, match="expired at"):
         power.start(ec2, "films", expires_at=moment(hours=2), connect=connect)
     assert lifecycle.describe(ec2, "films")["state"] == "stopped"
+
+
+# ---- The dead-man's switch, live. What ends here is ended by the nodes alone.
+
+
+def await_end(ec2: Any, ids: set[str]) -> None:
+    deadline = time.monotonic() + 90
+    while {node.state for node in find_nodes(ec2, "films") if node.instance_id in ids} != {"terminated"}:
+        assert time.monotonic() < deadline, "the nodes outlived their expiry"
+        time.sleep(0.2)
+
+
+def test_nodes_end_at_the_expiry_that_they_were_given_last(
+    launch: Callable[..., Any], ec2: Any, connect: Connect
+) -> None:
+    nodes = launch(workers=1).nodes
+    power.renew(ec2, "films", expires_at=moment(seconds=5), connect=connect)
+    await_end(ec2, {node.instance_id for node in nodes})
+
+
+def test_a_renewed_node_outlives_its_first_expiry(launch: Callable[..., Any], ec2: Any, connect: Connect) -> None:
+    original = moment(seconds=40)
+    launch(workers=1, expires_at=original)
+    power.renew(ec2, "films", expires_at=moment(hours=1), connect=connect)
+    while datetime.now(UTC) < original + timedelta(seconds=2 * CHECK_SECONDS):
+        time.sleep(0.5)
+    assert len(lifecycle.find(ec2, "films").nodes) == 2
+
+
+def test_a_node_that_was_stopped_over_its_expiry_ends_when_it_is_started(
+    launch: Callable[..., Any], ec2: Any, connect: Connect
+) -> None:
+    ids = {node.instance_id for node in launch(workers=1).nodes}
+    keep_until = moment(seconds=15)
+    power.stop(ec2, "films", keep_until=keep_until, connect=connect)
+    while datetime.now(UTC) <= keep_until:
+        time.sleep(0.2)
+    ec2.start_instances(InstanceIds=sorted(ids))  # by hand: our own start refuses
+    await_end(ec2, ids)
