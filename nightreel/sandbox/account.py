@@ -47,7 +47,7 @@ class Account:
             parameters[f"{_AMAZON_LINUX}{architecture}"][-1].value = image
 
     def _register(self, image: str, name: str, description: str, *, architecture: str = "x86_64") -> None:
-        self._backend.amis[image] = Ami(
+        self._backend.amis[image] = _Image(
             self._backend, image, name=name, description=description, owner_alias="amazon", public=True,
             virtualization_type="hvm", architecture=architecture, root_device_type="ebs", root_device_name=ROOT_DEVICE,
             region_name=f"{REGION}a",
@@ -110,7 +110,8 @@ class Account:
     def complete_launch(self, ids: Iterable[str], params: Mapping[str, str]) -> None:
         """Give new instances' network interfaces the tags they were asked for, no public address, and a known end.
 
-        And the instance profile to all of them, for moto gives it to the first alone.
+        And the instance profile to all of them, for moto gives it to the first alone, and the security groups of
+        their first interface, which are theirs.
         """
         name, arn = params.get("IamInstanceProfile.Name"), params.get("IamInstanceProfile.Arn")
         profile = self.instance_profile(name=name, arn=arn) if name or arn else None
@@ -121,6 +122,13 @@ class Account:
                 interface.public_ip_auto_assign, interface.public_ip = False, None
                 interface.delete_on_termination |= not any(name.startswith("NetworkInterface.") for name in params)
                 interface.add_tags(tags_of(params, "network-interface"))
+            if first := instance.nics.get(0):
+                instance.security_groups = [*first.group_set]
+
+    def regroup(self, instance: Instance) -> None:
+        """Let the first interface of an instance be in the security groups that the instance was just given."""
+        if first := instance.nics.get(0):
+            first._group_set = [*instance.security_groups]
 
     def shut_down(self, instance: Instance, *, code: str, message: str, terminate: bool) -> None:
         """Stop or terminate an instance whose host has gone by itself."""
@@ -153,6 +161,15 @@ class Account:
                 if any(rule.source_group.get("GroupId") == group for rule in rules):
                     users.append(other.id)
         return users
+
+
+class _Image(Ami):
+    """An image whose description says of its disk what EC2's says."""
+
+    @property
+    def block_device_mappings(self) -> list[dict[str, Any]]:
+        [disk] = super().block_device_mappings
+        return [disk | {"Ebs": {**disk["Ebs"], "Encrypted": False}}]
 
 
 def _lay_default_network(network: IPv4Network) -> None:

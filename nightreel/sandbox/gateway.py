@@ -52,6 +52,7 @@ class Gateway:
             "StopInstances": self._stop,
             "RebootInstances": self._refuse_reboot,
             "TerminateInstances": self._change,
+            "ModifyInstanceAttribute": self._modify_instance,
             "DeleteSecurityGroup": self._delete_security_group,
             "GetConsoleOutput": self._console_output,
             "CreateTags": self._create_tags,
@@ -129,6 +130,13 @@ class Gateway:
 
     def _refuse_reboot(self, call: Call) -> Response:
         raise ApiError("UnsupportedOperation", "The sandbox does not simulate reboots; stop and start the instance.")
+
+    def _modify_instance(self, call: Call) -> Response:
+        response = self._forward(call)
+        instance = self._account.find(call.params.get("InstanceId", ""))
+        if instance and call.numbered("GroupId"):
+            self._account.regroup(instance)
+        return response
 
     def _delete_security_group(self, call: Call) -> Response:
         group = call.params.get("GroupId", "")

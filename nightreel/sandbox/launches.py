@@ -73,7 +73,10 @@ class Launches:
     def _params(self, call: Call) -> dict[str, str]:
         """What moto needs to be told to do as EC2 does."""
         count = str(self._count(call))
-        params = {**call.params, "MinCount": count, "MaxCount": count}  # moto launches MinCount
+        # EC2 ignores mappings of instance stores that the type does not have, which moto refuses.
+        stores = tuple(name.removesuffix("VirtualName") for name in call.params if name.endswith(".VirtualName"))
+        params = {name: value for name, value in call.params.items() if not name.startswith(stores)}
+        params |= {"MinCount": count, "MaxCount": count}  # moto launches MinCount
         prefix = ""
         for name, value in call.params.items():
             match re.sub(r"\.\d+\.", ".N.", name), value:
@@ -83,8 +86,8 @@ class Launches:
                 case "BlockDeviceMapping.N.DeviceName", device if device == ROOT_DEVICE:
                     params.setdefault(name.removesuffix("DeviceName") + "Ebs.DeleteOnTermination", "true")
         default = self._account.default_subnet(call.region, _zone(params))
-        if default and f"{prefix}NetworkInterfaceId" not in params:
-            params.setdefault(f"{prefix}SubnetId", default)
+        if default and f"{prefix}NetworkInterfaceId" not in params and not params.get(f"{prefix}SubnetId"):
+            params[f"{prefix}SubnetId"] = default
         return params
 
     def _count(self, call: Call) -> int:
