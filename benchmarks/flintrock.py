@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 import paramiko
@@ -174,7 +175,8 @@ def main() -> None:
     state = Path(tempfile.mkdtemp(prefix="nightreel-bench-"))
     with (
         running_sandbox(state / "sandbox", hosts="machines") as sandbox,
-        spark_tarball.served(cache, address=sandbox.endpoint.split("//")[1].split(":")[0]) as url,
+        # The network's first address is this machine's own.
+        spark_tarball.served(cache, address=str(ip_network(sandbox.record.network)[1])) as url,
     ):
         task = Task(
             sandbox=sandbox, state=state, image=PLAIN_IMAGE, instance_type=INSTANCE_TYPE,

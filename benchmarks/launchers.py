@@ -173,7 +173,7 @@ class Nightreel:
 
     def add_workers(self, cluster: str, *, more: int, total: int) -> subprocess.Popen[bytes]:
         """Start to add workers until there are `total`."""
-        return self._command.start("add-workers", cluster, "--workers", str(total), *self._spark, "--yes")
+        return self._command.start("add-workers", cluster, "--to", str(total), *self._spark, "--yes")
 
     def destroy(self, cluster: str) -> subprocess.Popen[bytes]:
         """Start to destroy the cluster; its logs are not fetched, as flintrock fetches none."""
