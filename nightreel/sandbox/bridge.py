@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network, ip_interface, ip_network
 
 import psutil
 
@@ -72,13 +72,31 @@ def lay_cable(bridge_name: str, cable: str, *, address: str, outside: int) -> No
     """Connect the network namespace that we are in to the bridge in another one, which `outside` is a handle of."""
     there = f"/proc/self/fd/{outside}"  # of whoever reads it, to whom the open file is handed down
     _ip(
-        ["link", "add", "eth0", "type", "veth", "peer", "name", cable, "netns", there],
+        [
+            "link",
+            "add",
+            "eth0",
+            "address",
+            _hardware_address(address),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            cable,
+            "netns",
+            there,
+        ],
         ["address", "add", address, "dev", "eth0"],
         ["link", "set", "eth0", "up"],
         ["link", "set", "lo", "up"],
         files=[outside],
     )
     _ip(["link", "set", cable, "master", bridge_name, "up"], prefix=["nsenter", f"--net={there}"], files=[outside])
+
+
+def _hardware_address(address: str) -> str:
+    """Made of the IP address: who inherits one is found at once, whatever its neighbours remember."""
+    return ":".join(f"{octet:02x}" for octet in (0x0A, 0x58, *ip_interface(address).ip.packed))
 
 
 def _ip(*commands: Sequence[str], prefix: Sequence[str] = (), files: Sequence[int] = ()) -> None:
