@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from nightreel.cli import cost, jobs, launch, nodes, options, power, workers
+from nightreel.cli import cost, jobs, launch, nodes, options, power, reaping, workers
 from nightreel.cli.access import Access
 from nightreel.cli.options import AsJson, Name, Yes
 from nightreel.cli.output import UsageError, aside, confirm, console, print_json
 from nightreel.cluster import lifecycle, logs
 from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.ec2 import Node, find_nodes
-from nightreel.cluster.inventory import find_holdings
+from nightreel.cluster.reap import survey
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     options.add(app, launch.launch, describe, destroy, power.start, power.stop, power.renew)
     options.add(app, power.start_spark, power.stop_spark, workers.add_workers, workers.remove_workers)
     options.add(app, nodes.login, nodes.run_command, nodes.copy_file)
-    options.add(app, jobs.submit, jobs.list_jobs, jobs.follow_job, jobs.kill_job, cost.cost)
+    options.add(app, jobs.submit, jobs.list_jobs, jobs.follow_job, jobs.kill_job, cost.cost, reaping.reap)
 
 
 def describe(
@@ -74,15 +74,12 @@ def _connect_if_possible(access: Access, ec2: Any, name: str) -> Any:
 
 
 def _list_all(ec2: Any, *, as_json: bool) -> None:
-    names = sorted({holding.cluster for holding in find_holdings(ec2, None)})
-    found = [lifecycle.describe(ec2, name) for name in names]
+    now = datetime.now(UTC)
+    found = survey(ec2, now)
     if as_json:
-        print_json(found)
-        return
-    table = Table("cluster", "state", "workers", "expires at")
-    for one in found:
-        table.add_row(one["name"], one["state"], str(one["workers"]), one["expires_at"] or "")
-    console.print(table if found else "There is no cluster.")
+        print_json([reaping.as_plain(one, now) for one in found])
+    else:
+        reaping.show_clusters(found, now=now)
 
 
 def destroy(

@@ -43,7 +43,7 @@ def read_config(path: Path) -> dict[str, Any]:
     known = _kinds()
     found: dict[str, Any] = {}
     for key, value in document.items():
-        name = _parameter(str(key), known, path)
+        name = _parameter("yes" if key is True else str(key), known, path)  # YAML's own word for true
         if name in found:
             raise UsageError(f"--config {path} gives {key!r} twice, once by a former name")
         found[name] = _checked(value, known[name], key=str(key), path=path)

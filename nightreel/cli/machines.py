@@ -11,8 +11,10 @@ from nightreel.cli.access import Access
 from nightreel.cli.options import Hours, option_group, pairs
 from nightreel.cli.output import UsageError, usage_checked
 from nightreel.cluster import firewall, placement
+from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.runtime import SPARK_VERSION, Runtime
 from nightreel.cluster.spec import Choice, ClusterSpec
+from nightreel.cluster.user_data import render
 
 WORLD = "0.0.0.0/0"
 AUTO = "auto"
@@ -82,7 +84,7 @@ class Machines:
                 "no other"
             )
         with usage_checked():
-            return ClusterSpec(
+            spec = ClusterSpec(
                 name=name,
                 workers=self.workers,
                 expires_at=expiry(self.hours),
@@ -104,6 +106,10 @@ class Machines:
                 tags=pairs(self.tag, option="--tag"),
                 user_data=_read(self.user_data) if self.user_data else "",
             )
+            # Only for what it refuses: the launch renders it again, with the real keys.
+            no_keys = KeyRing(bytes(32), spec.key_run)
+            render(role="worker", keys=no_keys, expires_at=spec.expires_at, login=spec.user, extra=spec.user_data)
+        return spec
 
     def _market(self) -> Choice:
         if self.spot and self.spot_or_on_demand:

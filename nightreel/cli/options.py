@@ -11,9 +11,7 @@ import typer
 Name = Annotated[str, typer.Argument(help="The cluster's name, which everything of it carries in a tag.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and all else on standard error.")]
-Total = Annotated[
-    int, typer.Option("--to", "--workers", "-s", min=1, help="How many workers there are to be afterwards, in all.")
-]
+Total = Annotated[int, typer.Option("--to", min=1, help="How many workers there are to be afterwards, in all.")]
 Hours = Annotated[
     float, typer.Option(min=0.05, max=24 * 7, help="After so many hours from now the nodes power themselves off.")
 ]
@@ -38,6 +36,7 @@ FORMER_NAMES = {
     "ec2-user-data": "user-data",
     "ec2-authorize-access-from": "operator-cidr",
     "spark-download-source": "spark-source",
+    "assume-yes": "yes",
 }
 """Names by which the first launcher, and flintrock, call options that have another name here; all are understood."""
 

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from nightreel.bundle.reader import validate_bundle
 from nightreel.bundle.schema import BundleError
-from nightreel.cli import model
+from nightreel.cli import local_training, model, site
+from nightreel.cli.output import UsageError
 from nightreel.recommend.ratings import DatasetError
 
 
@@ -123,8 +124,41 @@ def test_bundle_validate_refuses_what_is_no_bundle(app, tmp_path):
 def test_publish_needs_a_token(app, tmp_path, monkeypatch):
     monkeypatch.delenv("NIGHTREEL_SITE_TOKEN", raising=False)
     result = run(app, "publish", tmp_path / "x", "--server", "http://127.0.0.1:9", ok=False)
-    assert result.exit_code == 2
-    assert "--token" in result.output
+    assert isinstance(result.exception, UsageError)
+    assert "--token-file" in str(result.exception)
+
+
+def publish_to_nowhere(app, *words):
+    return run(app, "publish", __file__, "--server", "http://127.0.0.1:9", *words, ok=False)
+
+
+def test_publish_takes_the_token_from_a_file(app, tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(site, "publish_bundle", lambda file, *, server, token: sent.append(token) or 1 / 0)
+    (tmp_path / "token").write_text("from a file\n")
+    publish_to_nowhere(app, "--token-file", tmp_path / "token")
+    monkeypatch.setenv("NIGHTREEL_SITE_TOKEN", "from the environment")
+    publish_to_nowhere(app)
+    assert sent == ["from a file", "from the environment"]
+
+
+def test_publish_warns_of_a_token_that_everybody_can_read(app, monkeypatch, caplog):
+    monkeypatch.setattr(site, "publish_bundle", lambda file, *, server, token: 1 / 0)
+    publish_to_nowhere(app, "--token", "secret")
+    assert "list of processes" in caplog.text
+    assert "secret" not in caplog.text
+    assert "--token " not in run(app, "publish", "--help").output
+
+
+def test_publish_refuses_two_tokens(app, tmp_path):
+    error = publish_to_nowhere(app, "--token", "secret", "--token-file", tmp_path / "x").exception
+    assert "--token and --token-file" in str(error)
+
+
+def test_train_needs_a_token_before_it_trains_for_a_site(app, tmp_path, monkeypatch):
+    monkeypatch.delenv("NIGHTREEL_SITE_TOKEN", raising=False)
+    result = run(app, "train", "--out", tmp_path / "m", "--remote-server", "http://127.0.0.1:9", ok=False)
+    assert isinstance(result.exception, UsageError)
 
 
 def test_data_list_shows_what_is_cached(app, tmp_path, monkeypatch):
@@ -138,11 +172,11 @@ def test_data_list_shows_what_is_cached(app, tmp_path, monkeypatch):
 
 def test_spark_submit_says_that_java_is_missing(monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setattr(model.shutil, "which", lambda name: None)
+    monkeypatch.setattr(local_training.shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match="needs Java 17"):
-        model.spark_submit()
+        local_training.spark_submit()
 
 
 def test_job_file_says_that_a_checkout_is_needed(tmp_path):
     with pytest.raises(ValueError, match="from a checkout"):
-        model.job_file(tmp_path)
+        local_training.job_file(tmp_path)
