@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from nightreel.cluster.errors import BootstrapError
 from nightreel.cluster.files import make_folders, remote_digests, sha256
 from nightreel.cluster.install import ensure_runtime
+from nightreel.cluster.relay import Ship
 from nightreel.cluster.runtime import ROOT, SPARK_VERSION, Runtime
 from nightreel.cluster.ssh import Connection
 
@@ -44,15 +45,18 @@ class Payload:
         return found
 
 
-def prepare(connection: Connection, *, runtime: Runtime, payload: Payload) -> str | None:
+def prepare(
+    connection: Connection, *, runtime: Runtime, payload: Payload, ship_software: Ship | None = None
+) -> str | None:
     """Bring a node to the state where Spark can start. Safe to run again: what is right is left alone.
 
-    Gives JAVA_HOME when the node's own `java` will not do. Raises BootstrapError with the end of the node's own output.
+    `ship_software` copies wheels and tarballs to the node; `ship` when not given. Gives JAVA_HOME when the node's own
+    `java` will not do. Raises BootstrapError with the end of the node's own output.
     """
     folders = " ".join(str(ROOT / folder) for folder in _FOLDERS)
     # The payload may hold people's ratings and the configuration holds a secret: other logins see neither.
     connection.run(f"umask 077; mkdir -p {folders} && chmod 700 {ROOT}")
-    java_home = ensure_runtime(connection, runtime, ship=ship)
+    java_home = ensure_runtime(connection, runtime, ship=ship_software or ship)
     ship(connection, payload.files, folder=PAYLOAD)
     return java_home
 

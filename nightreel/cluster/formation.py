@@ -14,6 +14,7 @@ from nightreel.cluster.errors import BootstrapError, ClusterError, HostKeyError,
 from nightreel.cluster.host_keys import adopt_own_key
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.logs import console_output
+from nightreel.cluster.relay import Relay
 from nightreel.cluster.spark import Settings, WorkerSize
 from nightreel.cluster.ssh import Connect, Connection, attempt_on_all, await_connection
 
@@ -83,6 +84,7 @@ class Formation:
             driver=driver,
             executor=min(workers, key=lambda size: size.memory, default=driver),
         )
+        self._relay = Relay(master_ip=cluster.master.private_ip, ship=bootstrap.ship)
         self._master_done = threading.Event()
         self._master_answers = False
 
@@ -120,12 +122,20 @@ class Formation:
                 key = adopt_own_key(self._ec2, node, connection, port=connection.port)
         finally:
             if node.role == "master":
+                self._relay.close()
                 self._master_done.set()
         return replace(node, host_key=key)
 
     def _prepare(self, connection: Connection, node: Node) -> None:
         runtime = self._preparation.runtime
-        java_home = bootstrap.prepare(connection, runtime=runtime, payload=self._preparation.payload)
+        java_home = bootstrap.prepare(
+            connection,
+            runtime=runtime,
+            payload=self._preparation.payload,
+            ship_software=self._relay.to_master if node.role == "master" else self._relay.to_worker,
+        )
+        if node.role == "master":
+            self._relay.close()
         spark.configure(
             connection, node_ip=node.private_ip, settings=self._settings, runtime=runtime, java_home=java_home
         )
@@ -161,6 +171,8 @@ class Formation:
         deadline = time.monotonic() + self._preparation.timeout
         enough_since: float | None = None
         with self._connect(master) as connection:
+            if self._relay.used:
+                self._relay.end(connection)
             while True:
                 alive = expected & set(spark.alive_workers(spark.read_state(connection, master.private_ip)))
                 now = time.monotonic()

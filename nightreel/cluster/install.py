@@ -2,18 +2,16 @@
 
 import logging
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightreel.cluster.errors import BootstrapError
+from nightreel.cluster.relay import Ship
 from nightreel.cluster.runtime import ROOT, Runtime
 from nightreel.cluster.ssh import Connection, quote
 from nightreel.cluster.wheels import suitable_wheels
 
 log = logging.getLogger(__name__)
-
-type Ship = Callable[..., None]
 
 WHEELS = ROOT / "wheels"
 _VENV = ROOT / "venv"
