@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from nightreel.cluster import tags, user_data
-from nightreel.cluster.ec2 import GONE, LIVE, find_nodes, translated
+from nightreel.cluster.ec2 import GONE, LIVE, Node, translated
 from nightreel.cluster.errors import ClusterError, LeakError
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spec import ClusterSpec, Market
@@ -48,16 +48,25 @@ class Offer:
 
 
 def request_nodes(
-    ec2: "EC2Client", spec: ClusterSpec, *, role: Role, offer: Offer, template: Template, count: int
+    ec2: "EC2Client",
+    spec: ClusterSpec,
+    *,
+    role: Role,
+    offer: Offer,
+    template: Template,
+    count: int,
+    known: Collection[Node],
 ) -> list[str]:
-    """Ask for up to `count` nodes and give the ids of those that there are now and were not listed before.
+    """Ask for up to `count` nodes and give the ids of those that there are now and are not among the `known`.
+
+    `known` are the nodes of this role, dead ones too, by the listing that `count` was reckoned from. Were it another
+    one, a launcher beside us could launch between the two, and what it launched would be launched once more.
 
     A retry sends the same client token and so gets the same instances. The token changes with the generation, since
     EC2 answers a token whose instances are dead with the dead instances.
 
     Raises CapacityError when EC2 has not even one, RefusedError or ClusterError.
     """
-    known = [node for node in find_nodes(ec2, spec.name) if node.role == role]
     live = {node.instance_id for node in known if node.state in LIVE}
     request = _run_request(spec, role=role, offer=offer, template=template)
     for generation in range(len(known), len(known) + _MAX_GENERATIONS):

@@ -101,18 +101,20 @@ class Placement:
     def _fill_role(self, role: Role, subnet: Subnet) -> bool:
         """Whether there are enough nodes of this role now."""
         wanted, least = (1, 1) if role == "master" else (self.spec.workers, self.spec.required_workers)
-        present = {node.instance_id for node in find_nodes(self.ec2, self.spec.name, states=LIVE) if node.role == role}
+        present: set[str] = set()
         for offer in _offers(self.spec, role=role, subnet=subnet):
+            known = [node for node in find_nodes(self.ec2, self.spec.name) if node.role == role]
+            present.update(node.instance_id for node in known if node.state in LIVE)
             missing = wanted - len(present)
             if missing <= 0:
                 break
-            present.update(self._ask(role, offer, missing))
+            present.update(self._ask(role, offer, missing, known=known))
         return len(present) >= least
 
-    def _ask(self, role: Role, offer: Offer, count: int) -> list[str]:
+    def _ask(self, role: Role, offer: Offer, count: int, *, known: list[Node]) -> list[str]:
         try:
             given = instances.request_nodes(
-                self.ec2, self.spec, role=role, offer=offer, template=self.template, count=count
+                self.ec2, self.spec, role=role, offer=offer, template=self.template, count=count, known=known
             )
         except CapacityError as error:
             self.answers.append(f"{role}, {offer}: {error.code}")

@@ -252,7 +252,7 @@ def test_of_two_masters_the_eldest_is_kept(
     image = sandbox.environment["NIGHTREEL_AMI"]
     template = Template(image=image, root_device="/dev/xvda", group=firewall.find_groups(ec2, "films")[0], keys=keys)
     offer = Offer(instance_type="c7i.large", market="on-demand", subnet=before.master.subnet)
-    request_nodes(ec2, spec, role="master", offer=offer, template=template, count=1)
+    request_nodes(ec2, spec, role="master", offer=offer, template=template, count=1, known=[])
     assert launch(workers=1).nodes == before.nodes
     assert living(sandbox) == {node.instance_id for node in before.nodes}
 
