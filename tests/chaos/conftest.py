@@ -25,7 +25,14 @@ def scene(chaos_sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Sc
     made = Scene(chaos_sandbox, cluster_name(request.node.name))
     yield made
     clean_up(made)
-    assert leftovers(made.ec2) == NOTHING, "the cluster is destroyed, and yet EC2 lists something that is ours"
+
+
+@pytest.fixture(scope="module")
+def lasting_scene(chaos_sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """As `scene`, for all tests of a module."""
+    made = Scene(chaos_sandbox, cluster_name(request.node.name.removesuffix(".py").rpartition("/")[2]))
+    yield made
+    clean_up(made)
 
 
 def cluster_name(test: str) -> str:
@@ -40,3 +47,4 @@ def clean_up(scene: Scene) -> None:
         process.wait()
     scene.sandbox.clear_faults()
     destroy_cluster(scene.ec2, scene.name)
+    assert leftovers(scene.ec2, scene.name) == NOTHING

@@ -24,11 +24,13 @@ from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Cluster, Preparation
 from nightreel.cluster.spec import ClusterSpec
 from nightreel.sandbox.client import Sandbox
-from nightreel.sandbox.faults import Fault
+from nightreel.sandbox.faults import Fault, Kind
 
 MASTER_SECRET = "a secret for the chaos alone"
 NOTHING = {"instances": 0, "volumes": 0, "network_interfaces": 0, "security_groups": 0, "spot_requests": 0}
 JOB = Path(__file__).with_name("slow_squares.py")
+TASKS = 24
+"""Of a second each: with two workers of two cores the job takes some ten seconds."""
 LAUNCHER = Path(__file__).with_name("launcher.py")
 # Small heaps, and a driver that believes a silent executor dead after seconds instead of two minutes.
 JOB_SETTINGS = {
@@ -65,11 +67,12 @@ class Launcher:
 
     def await_step(self, step: str) -> None:
         """Wait until the launcher says that it has done this step."""
+        assert self.finished_step(step), f"the launcher ended with {self.process.wait()} before it had {step}"
+
+    def finished_step(self, step: str) -> bool:
+        """Wait until the launcher says that it has done this step, or ends: False then."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.strip() == step:
-                return
-        raise AssertionError(f"the launcher ended with {self.process.wait()} before it had {step}")
+        return any(line.strip() == step for line in self.process.stdout)
 
     def go_on(self) -> None:
         """Let the launcher take its next step."""
@@ -133,11 +136,14 @@ class Scene:
             self.ec2, self.name, connect=self.connect, keys=self.keys, preparation=preparation
         )
 
-    def submit(self, job: str = "squares", *, tasks: int = 32) -> bool:
+    def submit(self, job: str, *, tasks: int) -> bool:
         """Submit the job of slow squares, or attach to it; True when this call started it."""
         settings = [word for name, value in JOB_SETTINGS.items() for word in ("--conf", f"{name}={value}")]
         command = [*settings, f"~/{PAYLOAD / JOB.name}", str(tasks)]
         return self.on_master(lambda connection: jobs.submit_or_attach(connection, job, command, runtime=Runtime()))
+
+    def cluster(self) -> Cluster:
+        return lifecycle.find(self.ec2, self.name)
 
     def on_master[T](self, action: Callable[[ssh.Connection], T]) -> T:
         return lifecycle.on_master(self.ec2, self.name, connect=self.connect, action=action)
@@ -146,6 +152,10 @@ class Scene:
         """Do something on a node by hand, in a connection of its own."""
         with self.connect(node) as connection:
             return connection.run(script).output
+
+    def let(self, kind: Kind, node: Node) -> None:
+        """Let this happen to the node's instance at once."""
+        self.sandbox.inject(Fault(kind=kind, instance=node.instance_id))
 
     def kill_java(self, node: Node, main_class: str) -> None:
         """kill -9 the JVM of that main class on the node (it has a process namespace of its own)."""
@@ -216,21 +226,21 @@ class Scene:
         state = self.on_master(lambda connection: spark.read_state(connection, cluster.master.private_ip))
         return set(spark.alive_workers(state))
 
-    def job_log(self, job: str = "squares") -> str:
+    def job_log(self, job: str) -> str:
         return self.on_master(lambda connection: jobs.read_log(connection, job, 0)).decode(errors="replace")
 
-    def await_progress(self, tasks: int, job: str = "squares") -> None:
+    def await_progress(self, job: str, *, tasks: int) -> None:
         """Wait until so many tasks of the job are done, so that what comes next comes in mid-job."""
         until(lambda: f"{tasks} tasks are done" in self.job_log(job), within=90, what=f"{tasks} tasks of {job}")
 
-    def await_end(self, job: str = "squares", *, within: float = 120) -> JobStatus:
+    def await_end(self, job: str, *, within: float = 120) -> JobStatus:
         def ended() -> JobStatus | None:
             status = self.on_master(lambda connection: jobs.status(connection, job))
             return None if status.state is JobState.RUNNING else status
 
         return until(ended, within=within, what=f"the end of {job}")
 
-    def running_job(self, job: str = "squares") -> bool:
+    def running_job(self, job: str) -> bool:
         return self.on_master(lambda connection: jobs.status(connection, job)).state is JobState.RUNNING
 
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from nightreel.cluster import power
 from nightreel.cluster.destroy import destroy_cluster
+from nightreel.cluster.ec2 import find_nodes
+from nightreel.cluster.errors import RefusedError
+from nightreel.cluster.reap import Reaped, reap
 from nightreel.sandbox.faults import Fault
 from tests.chaos.scene import NOTHING, Scene, going_wrong, until
 
@@ -19,16 +23,62 @@ def soon(seconds: float) -> datetime:
 
 
 def test_expiry_reached_with_the_launcher_dead(scene: Scene) -> None:
-    scene.expires_at = soon(25)
+    scene.expires_at = soon(30)
     launcher = scene.launcher()
     launcher.await_step("launched")
     launcher.kill()
     assert len(scene.living()) == MACHINES
     until(lambda: not scene.living(), within=90, what="the nodes to power themselves off")
-    until(lambda: not scene.left()["instances"], within=30, what="their end")
-    assert scene.left() == {**NOTHING, "security_groups": 1}
+    # What costs money is gone without anybody's doing; the reaper takes the rest.
+    until(lambda: scene.left() == {**NOTHING, "security_groups": 1}, within=30, what="their end")
+    [reaped] = reaped_now(scene)
+    assert reaped.error is None
+    assert scene.left() == NOTHING
+
+
+def test_stopped_cluster_outlives_its_expiry_and_is_reaped(scene: Scene) -> None:
+    stop_over_the_expiry(scene)
+    assert {node.state for node in find_nodes(scene.ec2, scene.name)} == {"stopped"}
+    [reaped] = reaped_now(scene)
+    assert reaped.error is None
+    assert scene.left() == NOTHING
+
+
+def test_stopped_cluster_started_by_hand_after_its_expiry(scene: Scene) -> None:
+    ids = stop_over_the_expiry(scene)
+    with pytest.raises(RefusedError, match="expired at"):
+        power.start(scene.ec2, scene.name, expires_at=soon(3600), connect=scene.connect)
+    scene.ec2.start_instances(InstanceIds=ids)
+    until(lambda: states(scene, ids) == {"terminated"}, within=90, what="the nodes to power themselves off")
     destroy_cluster(scene.ec2, scene.name)
     assert scene.left() == NOTHING
+
+
+@pytest.mark.quick
+def test_cluster_renewed_while_the_reaper_comes(scene: Scene) -> None:
+    """The reaper's clock is an hour ahead of the cluster's old expiry, and half an hour behind its new one."""
+    cluster = scene.launch()
+    power.renew(scene.ec2, scene.name, expires_at=soon(2 * 3600), connect=scene.connect)
+    assert reaped_now(scene, ahead=timedelta(minutes=90)) == []
+    assert scene.living() == {node.instance_id for node in cluster.nodes}
+    [reaped] = reaped_now(scene, ahead=timedelta(minutes=150))
+    assert reaped.error is None
+    assert scene.left() == NOTHING
+
+
+def stop_over_the_expiry(scene: Scene) -> list[str]:
+    """Stop the cluster and wait until it is no longer kept; the ids of its instances."""
+    scene.launch()
+    until_then = soon(20)
+    nodes = power.stop(scene.ec2, scene.name, keep_until=until_then, connect=scene.connect)
+    until(lambda: datetime.now(UTC) > until_then, within=30, what="the expiry")
+    return [node.instance_id for node in nodes]
+
+
+def reaped_now(scene: Scene, *, ahead: timedelta = timedelta()) -> list[Reaped]:
+    """Let the reaper come, and see what it did to our cluster."""
+    found = reap(scene.ec2, now=datetime.now(UTC) + ahead)
+    return [reaped for reaped in found if reaped.name == scene.name]
 
 
 @pytest.mark.quick

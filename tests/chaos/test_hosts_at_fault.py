@@ -6,7 +6,7 @@ from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.errors import BootstrapError, ClusterError, HostKeyError
 from nightreel.sandbox.faults import Fault
-from tests.chaos.scene import NOTHING, Scene, going_wrong
+from tests.chaos.scene import NOTHING, Scene, going_wrong, until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.sandbox]
 
@@ -65,7 +65,10 @@ def test_bootstrap_fails_on_one_node_of_three_and_two_are_enough(scene: Scene) -
     good, spoiled, also_good = cluster.workers
     spoil(scene, spoiled)
     ready = scene.bootstrap(required_workers=2)
+    assert [worker.instance_id for worker in ready.workers] == [good.instance_id, also_good.instance_id]
     assert scene.workers_alive(ready) == {good.private_ip, also_good.private_ip}
+    # What can not work costs money all the same.
+    until(lambda: spoiled.instance_id not in scene.living(), within=30, what="the end of the spoiled node")
     destroy_cluster(scene.ec2, scene.name)
     assert scene.left() == NOTHING
 
@@ -81,5 +84,5 @@ def test_bootstrap_that_failed_goes_on_when_the_node_is_mended(scene: Scene) -> 
     scene.run(worker, f"rmdir ~/spark && ln -s {home} ~/spark")
     scene.launch()
     ready = scene.bootstrap()
-    assert ready.nodes == cluster.nodes
+    assert {node.instance_id for node in cluster.nodes} == scene.living()
     assert scene.workers_alive(ready) == {worker.private_ip}
