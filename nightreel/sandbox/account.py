@@ -151,6 +151,10 @@ class Account:
             interface.delete_on_termination = False  # or moto would delete it again when terminated again
             interface.instance, interface.attachment_id, interface.status = None, None, "available"
 
+    def has_group(self, region: str, group: str) -> bool:
+        """Whether there is a security group of this id."""
+        return ec2_backends[DEFAULT_ACCOUNT_ID][region].get_security_group_from_id(group) is not None
+
     def users_of_group(self, group: str) -> list[str]:
         """What a security group can not be deleted for: interfaces in it, and rules of other groups that name it."""
         users: list[str] = []

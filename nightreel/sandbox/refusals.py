@@ -18,6 +18,7 @@ def refuse_launch(call: Call, account: Account) -> None:
     _refuse_user_data(call.params.get("UserData", ""))
     for resource in _TAGGED:
         refuse_tags(tags_of(call.params, resource))
+    _refuse_groups(call, account)
     _refuse_profile(call.params, account)
     _refuse_architecture(call.params, account)
     _refuse_spot_options(call.params)
@@ -47,6 +48,14 @@ def _refuse_user_data(encoded: str) -> None:
         raise ApiError("InvalidParameterValue", "Invalid BASE64 encoding of user data") from None
     if size > _USER_DATA_LIMIT:
         raise ApiError("InvalidParameterValue", f"User data is limited to {_USER_DATA_LIMIT} bytes")
+
+
+def _refuse_groups(call: Call, account: Account) -> None:
+    """moto launches into a security group that is gone, and so what was asked for before its end comes after it."""
+    for name, group in call.params.items():
+        named = re.fullmatch(r"(NetworkInterface\.\d+\.)?SecurityGroupId\.\d+", name)
+        if named and not account.has_group(call.region, group):
+            raise ApiError("InvalidGroup.NotFound", f"The security group '{group}' does not exist")
 
 
 def _refuse_profile(params: Mapping[str, str], account: Account) -> None:

@@ -31,6 +31,12 @@ def profile(sandbox):
         (tagged({"aws:mine": ""}, "volume"), "InvalidParameterValue", "reserved for internal use"),
         (tagged({"k" * 128: ""}), "InvalidParameterValue", "127 characters"),
         (tagged({"k": "v" * 257}), "InvalidParameterValue", "256 characters"),
+        ({"SecurityGroupIds": ["sg-0123"]}, "InvalidGroup.NotFound", "'sg-0123' does not exist"),
+        (
+            {"NetworkInterfaces": [{"DeviceIndex": 0, "Groups": ["sg-0123"]}]},
+            "InvalidGroup.NotFound",
+            "'sg-0123' does not exist",
+        ),
         (
             {"IamInstanceProfile": {"Name": "nobody"}},
             "InvalidParameterValue",
