@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -50,18 +51,29 @@ class Sshd:
     def drop_sessions(self) -> None:
         """Cut every connection; what was started in a session of its own goes on.
 
-        A connection is held by two processes, and those of a listener that was restarted belong to process 1.
+        A connection is held by two processes, and those of a listener that was restarted belong to process 1. One that
+        is being opened just now may have forked behind our back, so look again until there is none.
         """
-        listener = self._process.pid if self._process else 0
-        for pid in descendants(os.getppid()):
-            with contextlib.suppress(OSError):
-                if pid != listener and Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+        while sessions := self._sessions():
+            for pid in sessions:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def _sessions(self) -> list[int]:
+        listener = self._process.pid if self._process else 0
+        return [pid for pid in descendants(os.getppid()) if pid != listener and _name(pid).startswith("sshd")]
 
     @property
     def running(self) -> bool:
         """Whether it listens, or is about to."""
         return self._process is not None and self._process.poll() is None
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
 
 
 def configuration(*, port: int, more: Sequence[str] = ()) -> str:

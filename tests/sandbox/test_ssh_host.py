@@ -16,8 +16,9 @@ import paramiko
 import psutil
 import pytest
 
-from nightreel.sandbox import ssh_host
-from nightreel.sandbox.ssh_host import HostSpec
+from nightreel.sandbox import init
+from nightreel.sandbox.init import HostSpec
+from nightreel.sandbox.kinds import missing_for
 
 pytestmark = pytest.mark.sandbox
 MEGABYTES = os.urandom(8 << 20)
@@ -155,23 +156,33 @@ def test_login_follows_the_authorised_keys_file(machine, run, connect) -> None:
 # ---- without a pid namespace
 
 
-@pytest.fixture
-def lone_host(tmp_path: Path, keys):
+AS_NOBODY_SPECIAL = ("unshare", "-U", "--map-user=1500", "--map-group=1500")
+
+
+@pytest.fixture(params=[("ssh_host", ()), ("sshd_host", ()), ("sshd_host", AS_NOBODY_SPECIAL)], ids=str)
+def lone_host(request: pytest.FixtureRequest, tmp_path: Path, keys):
     """A host as it runs where pid namespaces are not permitted: by itself, with its supervisor's pipe."""
+    module, wrapper = request.param
+    if module == "sshd_host" and (missing := missing_for("sshd")):
+        pytest.skip(missing)
+    if wrapper and subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are not permitted here")
     (tmp_path / "home" / ".ssh").mkdir(parents=True)
     (tmp_path / "home" / ".ssh" / "authorized_keys").write_text(keys.public)
+    (tmp_path / "host_key").touch(mode=0o600)
     (tmp_path / "host_key").write_bytes(keys.host.export_private_key())
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     spec = HostSpec(
         instance="i-1", address="127.0.0.1", port=port, login="ec2-user", home=str(tmp_path / "home"),
-        host_key=str(tmp_path / "host_key"), pid_file=str(tmp_path / "pid"), environment={"PATH": os.defpath},
+        host_keys=[str(tmp_path / "host_key")], pid_file=str(tmp_path / "pid"), environment={"PATH": os.defpath},
     )  # fmt: skip
     (tmp_path / "host.json").write_text(json.dumps(asdict(spec)))
-    command = [sys.executable, "-I", ssh_host.__file__, str(tmp_path / "host.json")]
+    command = [*wrapper, sys.executable, "-m", f"nightreel.sandbox.{module}", str(tmp_path / "host.json")]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         yield spec, process
-        process.kill()
+        process.stdin.close()  # the word to end; a killed init would leave its children behind
+        process.wait(10)
 
 
 @pytest.fixture
@@ -199,15 +210,15 @@ def test_end_of_the_supervisor_ends_orphans(lone_host, orphan: psutil.Process) -
 def test_end_by_sigterm_is_a_power_off(lone_host, orphan: psutil.Process) -> None:
     _, process = lone_host
     process.terminate()
-    assert process.wait(10) == ssh_host.POWERED_OFF
+    assert process.wait(10) == init.POWERED_OFF
     assert not orphan.is_running()
 
 
 def test_end_on_the_word_to_crash(lone_host, orphan: psutil.Process) -> None:
     _, process = lone_host
-    process.stdin.write(ssh_host.CRASH)
+    process.stdin.write(init.CRASH)
     process.stdin.flush()
-    assert process.wait(10) == ssh_host.CRASHED
+    assert process.wait(10) == init.CRASHED
     assert not orphan.is_running()
 
 
@@ -215,5 +226,15 @@ def test_end_of_the_ssh_server_is_a_crash(lone_host, orphan: psutil.Process) -> 
     _, process = lone_host
     server = next(child for child in psutil.Process(process.pid).children() if child.pid != orphan.pid)
     server.kill()
-    assert process.wait(10) == ssh_host.CRASHED
+    assert process.wait(10) == init.CRASHED
     assert not orphan.is_running()
+
+
+def test_drop_leaves_the_servers_of_others_alone(lone_host, orphan: psutil.Process, connect, eventually) -> None:
+    spec, process = lone_host
+    session = connect(spec.address, port=spec.port)
+    process.stdin.write(init.DROP)
+    process.stdin.flush()
+    eventually(lambda: not session.get_transport().is_active())
+    connect(spec.address, port=spec.port)
+    assert orphan.is_running()
