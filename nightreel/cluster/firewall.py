@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import time
 import urllib.request
 from collections.abc import Callable, Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
@@ -140,33 +139,3 @@ def find_groups(ec2: "EC2Client", name: str) -> list[str]:
     with translated(f"look for the security groups of {name}"):
         answer = ec2.describe_security_groups(Filters=tags.filters(name))
     return [group["GroupId"] for group in answer["SecurityGroups"]]
-
-
-def delete_groups(ec2: "EC2Client", name: str, *, timeout: float) -> int:
-    """Delete the cluster's security groups and say how many there were.
-
-    EC2 keeps a group in use for a while after its last instance ended, so DependencyViolation is retried for
-    `timeout` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    found = find_groups(ec2, name)
-    for group in found:
-        pause = 0.2
-        while not _deleted(ec2, group, name=name, last_try=time.monotonic() > deadline):
-            time.sleep(pause)
-            pause = min(pause * 2, 5.0)
-    return len(found)
-
-
-def _deleted(ec2: "EC2Client", group: str, *, name: str, last_try: bool) -> bool:
-    with translated(f"delete the security group {group} of {name}"):
-        try:
-            ec2.delete_security_group(GroupId=group)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "InvalidGroup.NotFound":
-                return True
-            if code != "DependencyViolation" or last_try:
-                raise
-            return False
-    return True
