@@ -106,3 +106,19 @@ def test_a_worker_that_is_another_host_ends_everything(
     with pytest.raises(HostKeyError):
         lifecycle.bootstrap_spark(ec2, "films", connect=suspicious, keys=keys, preparation=preparation)
     assert running(ec2) == {node.instance_id for node in cluster.nodes}
+
+
+def test_a_cluster_that_was_stopped_is_healed(
+    launch: Callable[..., Any], form: Callable[..., lifecycle.Cluster], ec2: Any, sandbox: Any
+) -> None:
+    launch(workers=1)
+    before = form(required=1)
+    ids = [node.instance_id for node in before.nodes]
+    ec2.stop_instances(InstanceIds=ids)
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=ids, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    ec2.start_instances(InstanceIds=ids)
+    ec2.get_waiter("instance_running").wait(InstanceIds=ids, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    after = form(required=1)
+    assert [(node.instance_id, node.host_key) for node in after.nodes] == [
+        (node.instance_id, node.host_key) for node in before.nodes
+    ]

@@ -101,3 +101,15 @@ def test_a_login_with_the_operators_own_key(
     own = ssh.pinned_connector(keys, user="ec2-user", port=sandbox.record.ssh_port, identity=mine)
     with own(node) as connection:
         assert connection.run("true").exit_code == 0
+
+
+def test_a_nodes_real_own_key_is_the_one_that_it_then_presents(
+    launch: Callable[..., Any], ec2: Any, connect: ssh.Connect
+) -> None:
+    node = launch(workers=1).master
+    with connect(node) as connection:
+        assert adopt_own_key(ec2, node, connection, port=connection.port)
+    [known] = [one for one in find_nodes(ec2, "films", states=["running"]) if one.role == "master"]
+    assert str(known.host_key).startswith("ecdsa-sha2-nistp256 ")
+    with connect(known) as connection:
+        assert connection.run("true").exit_code == 0

@@ -1,3 +1,4 @@
+import subprocess
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -89,3 +90,23 @@ def test_on_all_raises_the_first_failure_and_notes_the_others(launch: Callable[.
     with pytest.raises(ClusterError, match="master failed") as caught:
         ssh.on_all(launch(workers=1).nodes, fail)
     assert caught.value.__notes__ == ["also: worker failed"]
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+def test_an_identity_may_be_a_key_of_any_type(tmp_path: Path, kind: str) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", tmp_path / "id"], check=True)
+    assert kind in ssh.load_identity(tmp_path / "id").get_name()
+
+
+def test_an_identity_with_a_passphrase_is_refused(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret words", "-f", tmp_path / "id"], check=True)
+    with pytest.raises(ValueError, match="protected by a passphrase"):
+        ssh.load_identity(tmp_path / "id")
+
+
+def test_an_identity_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("no key\n")
+    with pytest.raises(ValueError, match="no private key that can be used"):
+        ssh.load_identity(tmp_path / "id")
+    with pytest.raises(ValueError, match="there is no private key at"):
+        ssh.load_identity(tmp_path / "none")
