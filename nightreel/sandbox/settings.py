@@ -97,7 +97,7 @@ def _network(text: str, kind: str) -> IPv4Network:
             f"the network {text} is of no use to hosts of the kind {kind!r}; choose a /16 in {wide}, such as {example}"
         )
     if number(network) == 0:
-        raise SandboxError(f"127.0.0.0/16 is where the machine's own services live; choose {example}")
+        raise SandboxError(f"the network {network} is where the machine's own services live; choose {example}")
     return network
 
 

@@ -58,3 +58,20 @@ def test_resolve_refuses_a_port_that_is_none(monkeypatch: pytest.MonkeyPatch, po
 def test_record_that_is_damaged_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "sandbox.json").write_text(text)
     assert Record.read(tmp_path) is None
+
+
+def test_machines_have_a_network_of_cables_and_the_standard_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTREEL_SANDBOX_HOSTS", "machines")
+    settings = Settings.resolve()
+    assert (str(settings.network), settings.ssh_port, settings.address) == ("10.77.0.0/16", 22, "127.77.0.2")
+
+
+@pytest.mark.parametrize("network", ["127.77.0.0/16", "10.77.0.0/24", "192.168.0.0/16", "10.0.0.0/16"])
+def test_machines_refuse_a_network_without_cables(network: str) -> None:
+    with pytest.raises(SandboxError, match=r"choose .*10\.77\.0\.0/16"):
+        Settings.resolve(network=network, hosts="machines")
+
+
+def test_unknown_kind_of_host_is_refused() -> None:
+    with pytest.raises(SandboxError, match="processes, sshd, machines"):
+        Settings.resolve(hosts="virtual")
