@@ -135,7 +135,7 @@ def test_crash_takes_volumes_and_interfaces_along(sandbox, ec2, launch, await_st
 
 
 def test_timer_powers_off_and_everything_dies(sandbox, launch, await_state, connect, keys) -> None:
-    data = keys.user_data(power_off=soon(3))
+    data = keys.user_data(power_off=soon(6))  # a boot on a busy machine takes seconds
     instance = launch(UserData=data, InstanceInitiatedShutdownBehavior="terminate")[0]
     await_state(instance["InstanceId"], "running")
     home = home_of(sandbox, instance)
@@ -146,7 +146,7 @@ def test_timer_powers_off_and_everything_dies(sandbox, launch, await_state, conn
 
 
 def test_timer_missed_while_stopped_is_caught_up_with(ec2, launch, await_state, eventually, keys) -> None:
-    moment = soon(1)
+    moment = soon(4)  # after the stop, however busy the machine is
     data = keys.user_data(power_off=moment)
     ids = [launch(UserData=data, InstanceInitiatedShutdownBehavior="terminate")[0]["InstanceId"]]
     ec2.stop_instances(InstanceIds=ids)
