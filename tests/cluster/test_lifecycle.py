@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nightreel.cluster import firewall, instances, lifecycle, placement
+from nightreel.cluster import firewall, lifecycle, placement
 from nightreel.cluster.destroy import destroy_cluster, leftovers
 from nightreel.cluster.errors import ClusterError, RefusedError
 from nightreel.cluster.instances import Template
@@ -64,8 +64,7 @@ def test_a_launch_that_is_repeated_before_it_is_listed_is_not_made_twice(
     spec = make_spec(name="first-night")
     group = firewall.ensure_group(ec2, spec)
     template = Template(image=sandbox.environment["NIGHTREEL_AMI"], root_device="/dev/xvda", group=group, keys=keys)
-    for module in (instances, placement):
-        monkeypatch.setattr(module, "find_nodes", lambda *_, **__: [])
+    monkeypatch.setattr(placement, "find_nodes", lambda *_, **__: [])
     first, second = (Placement(ec2, spec, template).fill() for _ in range(2))
     assert first == second
     assert len(living(sandbox)) == 3
