@@ -3,8 +3,12 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
+
+# A shell that starts the tests in the background lets them ignore SIGINT, and whatever they start would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Airflow and Django read the environment when they are imported, which is before any fixture runs.
 _HOME = Path(tempfile.mkdtemp(prefix="nightreel-tests-"))
