@@ -17,6 +17,7 @@ demo: $(READY) ## Run the whole of Nightreel on this machine (ARGS=--exit ends b
 test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/browser
 	@.setup/hosts
+	@.setup/aws .venv
 	@$(BIN)/nightreel data fetch ml-100k
 	@$(BIN)/python -m pytest -m "not chaos or quick" $(ARGS)
 

@@ -20,3 +20,4 @@ if __name__ == "__main__":
     compile_set("dev")
     for deployable in ("airflow", "spark", "web", "setup"):
         compile_set(deployable, "dev")
+    compile_set("awscli")

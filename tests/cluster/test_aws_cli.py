@@ -17,20 +17,21 @@ from tests.cluster.conftest import MASTER_SECRET
 
 pytestmark = pytest.mark.sandbox
 
-BESIDE_PYTHON = Path(sys.executable).parent
+NIGHTREEL = Path(sys.executable).with_name("nightreel")
+OURS = Path(sys.prefix) / "aws" / "bin"  # made by .setup/aws
 
 
 @pytest.fixture(scope="module")
 def aws_command() -> str:
-    """An `aws` that runs: the one that is named, else the environment's own, else the system's."""
+    """An `aws` that runs: the one that is named, else the one made for this test, else the system's."""
     named = os.environ.get("NIGHTREEL_TEST_AWS_CLI")
     if named:
         return named
-    for found in (shutil.which("aws", path=str(BESIDE_PYTHON)), shutil.which("aws")):
+    for found in (shutil.which("aws", path=str(OURS)), shutil.which("aws")):
         # The shims of version managers are found and yet may not run.
         if found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
             return found
-    pytest.skip("no aws command on this machine: install awscli, or name one in NIGHTREEL_TEST_AWS_CLI")
+    pytest.skip("no aws command on this machine: run `make test`, or name one in NIGHTREEL_TEST_AWS_CLI")
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def describe(environment: Mapping[str, str]) -> Callable[[], dict[str, Any]]:
     """Run `nightreel describe films --json` and read its JSON."""
 
     def run() -> dict[str, Any]:
-        command = [str(BESIDE_PYTHON / "nightreel"), "describe", "films", "--json"]
+        command = [str(NIGHTREEL), "describe", "films", "--json"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
