@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos check format requirements wheelhouse clean
+.PHONY: help demo test long chaos check format requirements wheelhouse clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -19,7 +19,12 @@ test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/hosts
 	@.setup/aws .venv
 	@$(BIN)/nightreel data fetch ml-100k
-	@$(BIN)/python -m pytest -m "not chaos or quick" $(ARGS)
+	@$(BIN)/python -m pytest -m "not long and (not chaos or quick)" $(ARGS)
+
+long: $(READY) ## Run the tests that take too long for every day (ARGS goes to pytest)
+	@.setup/hosts
+	@$(BIN)/nightreel data fetch ml-100k
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 chaos: $(READY) ## Let everything go wrong that docs/chaos.md names (ARGS goes to pytest)
 	@.setup/hosts

@@ -17,14 +17,15 @@ from nightreel.sandbox.client import Sandbox, running_sandbox
 MASTER_SECRET = b"a secret for the tests alone"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def live_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One for each module: EC2 goes on listing the dead, and a cluster's name that is used often finds many."""
     with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
         yield sandbox
 
 
-@pytest.fixture(scope="package")
-def package_ec2(live_sandbox: Sandbox) -> Any:
+@pytest.fixture(scope="module")
+def module_ec2(live_sandbox: Sandbox) -> Any:
     environment = live_sandbox.environment
     return boto3.client(
         "ec2",
@@ -37,17 +38,17 @@ def package_ec2(live_sandbox: Sandbox) -> Any:
 
 
 @pytest.fixture
-def sandbox(live_sandbox: Sandbox, package_ec2: Any) -> Iterator[Sandbox]:
+def sandbox(live_sandbox: Sandbox, module_ec2: Any) -> Iterator[Sandbox]:
     """The live sandbox with nothing going wrong; whatever a test leaves running is ended."""
     yield live_sandbox
     live_sandbox.clear_faults()
     for name in ("films", "films-2", "first-night"):
-        destroy_cluster(package_ec2, name)
+        destroy_cluster(module_ec2, name)
 
 
 @pytest.fixture
-def ec2(sandbox: Sandbox, package_ec2: Any) -> Any:
-    return package_ec2
+def ec2(sandbox: Sandbox, module_ec2: Any) -> Any:
+    return module_ec2
 
 
 @pytest.fixture
