@@ -155,7 +155,7 @@ def _start_daemon(connection: Connection, name: str, command: str, runtime: Runt
         rm -f {name}.pid; printf %s "$wanted" > {name}.command
         export SPARK_CONF_DIR="$PWD/conf"; . conf/spark-env.sh
         setsid nohup sh -c 'echo $$ > {name}.pid; exec {quote(runtime.spark_home)}/bin/spark-class {command}' \\
-            >logs/{name}.log 2>&1 </dev/null 9>&- &
+            {command.partition(" ")[0]} >logs/{name}.log 2>&1 </dev/null 9>&- &
         for _ in $(seq 100); do [ -s {name}.pid ] && exit 0; sleep 0.05; done
         echo "the {name} did not start"; exit 1"""
     connection.run(script)
@@ -166,10 +166,11 @@ _DAEMON_SETTINGS = (
     "{ cat conf/spark-env.sh; grep -E '^spark[.](authenticate|network|master[.]rest)' conf/spark-defaults.conf; }"
 )
 
-# A process id alone proves nothing: after a restart of the machine another process may have it.
+# A process id alone proves nothing: after a restart of the machine another process may have it, and be it the very
+# shell that asks. So the class must be an argument of its own, from the first moment on.
 _DAEMON_FUNCTIONS = """runs() {
-            [ -s $1.pid ] && cat "/proc/$(cat $1.pid)/cmdline" 2>/dev/null | tr '\\0' ' ' |
-                grep -q "org[.]apache[.]spark[.]deploy[.]$1[.]"
+            [ -s $1.pid ] && cat "/proc/$(cat $1.pid)/cmdline" 2>/dev/null | tr '\\0' '\\n' |
+                grep -qxE "org[.]apache[.]spark[.]deploy[.]$1[.][A-Za-z]+"
         }
         end() {
             runs $1 || return 0

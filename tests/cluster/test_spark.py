@@ -61,9 +61,16 @@ def test_a_process_that_took_over_the_number_is_no_daemon(connection: ssh.Connec
     assert connection.run("pgrep -f '[s]leep 60'").output
 
 
+def test_a_shell_that_took_over_the_number_and_speaks_of_the_daemon_is_none(connection: ssh.Connection) -> None:
+    script = "# org.apache.spark.deploy.worker.Worker\nsleep 60; true"
+    connection.run(f"setsid sh -c '{script}' >/dev/null 2>&1 </dev/null & echo $! > {ROOT}/worker.pid")
+    assert not spark.daemon_runs(connection, "worker")
+
+
 def test_a_daemon_that_does_not_listen_is_ended_by_force(connection: ssh.Connection) -> None:
-    deaf = "trap '' TERM; while :; do sleep 1; done # org.apache.spark.deploy.worker.Worker"
-    connection.run(f'setsid sh -c "{deaf}" >/dev/null 2>&1 </dev/null & echo $! > {ROOT}/worker.pid')
+    deaf = "trap '' TERM; while :; do sleep 1; done"
+    worker = "org.apache.spark.deploy.worker.Worker"
+    connection.run(f'setsid sh -c "{deaf}" {worker} >/dev/null 2>&1 </dev/null & echo $! > {ROOT}/worker.pid')
     assert spark.daemon_runs(connection, "worker")
     spark.stop_worker(connection)
     assert not spark.daemon_runs(connection, "worker")
