@@ -19,7 +19,7 @@ test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/hosts
 	@.setup/aws .venv
 	@$(BIN)/nightreel data fetch ml-100k
-	@$(BIN)/python -m pytest -m "not long and (not chaos or quick)" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long and (not chaos or quick)" $(ARGS)
 
 long: $(READY) ## Run the tests that take too long for every day (ARGS goes to pytest)
 	@.setup/hosts

@@ -16,6 +16,7 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AWS_", "NIGHTREEL_SITE_", "NIGHTREEL_SSH"))]:
     del os.environ[name]
 os.environ |= {
+    "COLUMNS": "200",  # tables are as wide as they like, wherever the tests run
     "AIRFLOW_HOME": str(_HOME / "airflow"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).resolve().parents[1] / "dags"),
