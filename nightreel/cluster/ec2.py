@@ -49,6 +49,8 @@ class Node:
     """When it was stopped or terminated, where EC2 tells."""
     host_key: str | None = None
     """The public host key that the node made for itself, once one was found and written into its tag."""
+    launchers: tuple[str, ...] = ()
+    """The tags of the launchers that claim it."""
 
     @property
     def address(self) -> str:
@@ -103,6 +105,9 @@ def _node(instance: "InstanceTypeDef") -> Node:
         instance_profile=instance.get("IamInstanceProfile", {}).get("Arn"),
         ended=_end(instance.get("StateTransitionReason", "")),
         host_key=own.get(tags.HOST_KEY),
+        launchers=tuple(
+            sorted(key for key, word in own.items() if key.startswith(tags.LAUNCHER) and word == tags.WORKING)
+        ),
     )
 
 

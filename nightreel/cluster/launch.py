@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nightreel.cluster import firewall, images, instances, tags
+from nightreel.cluster import claims, firewall, images, instances, tags
 from nightreel.cluster.destroy import GONE_TIMEOUT, destroy_cluster
 from nightreel.cluster.ec2 import GONE, LIVE, Node, await_state, find_nodes
 from nightreel.cluster.errors import ClusterError, RefusedError
@@ -39,6 +39,7 @@ def launch_machines(ec2: "EC2Client", spec: ClusterSpec, *, image: str, keys: Ke
         worker_size(ec2, instance_type)
     template = Template(image=image, root_device=root_device, group=firewall.ensure_group(ec2, spec), keys=keys)
     launched = set(Placement(ec2, spec, template).fill())
+    claims.claim(ec2, launched | {node.instance_id for node in find_nodes(ec2, spec.name, states=LIVE)})
     await_state(
         ec2,
         spec.name,
@@ -56,20 +57,21 @@ def launch_machines(ec2: "EC2Client", spec: ClusterSpec, *, image: str, keys: Ke
 def cleaned_on_failure(ec2: "EC2Client", name: str) -> Iterator[None]:
     """When what is done inside fails or is interrupted, end every machine of this cluster that was not there before.
 
-    A cluster that was not there at all is destroyed whole. For callers who do not try again; Airflow's retries adopt
-    what a failed try left behind.
+    A cluster that was not there at all is destroyed whole. Machines that another launcher works with are left to it.
+    For callers who do not try again; Airflow's retries adopt what a failed try left behind.
     """
     before = {node.instance_id for node in _present(ec2, name)}
     try:
         yield
     except BaseException as error:
-        log.warning("the launch of %s failed (%s): removing what it launched", name, _reason(error))
+        log.warning("the launch of %s failed: %s", name, _reason(error))
         _clean(ec2, name, before)
         raise
 
 
 def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    """The first line: the rest comes with the error itself."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _clean(ec2: "EC2Client", name: str, before: set[str]) -> None:
@@ -82,12 +84,27 @@ def _clean(ec2: "EC2Client", name: str, before: set[str]) -> None:
 
 
 def _remove_new(ec2: "EC2Client", name: str, before: set[str]) -> None:
-    if not before:
+    fresh = {node.instance_id for node in _present(ec2, name)} - before
+    try:
+        claims.withdraw(ec2, fresh)
+    except ClusterError as error:  # no reason to leave them running
+        log.warning("%s", error)
+    present = _present(ec2, name)
+    others = {node.instance_id for node in present if set(node.launchers) - {claims.OURS}}
+    claimed = others - before
+    if not before and not claimed:
+        log.warning("removing whatever was launched of %s", name)
         destroy_cluster(ec2, name)
         return
-    fresh = [node.instance_id for node in _present(ec2, name) if node.instance_id not in before]
-    instances.terminate(ec2, fresh, timeout=GONE_TIMEOUT)
-    log.warning("%s was there before and is left as it was: %d node(s)", name, len(before))
+    doomed = sorted({node.instance_id for node in present} - before - claimed)
+    instances.terminate(ec2, doomed, timeout=GONE_TIMEOUT)
+    log.warning(
+        "%s: %d new node(s) removed; left as they are: %d that were there before, %d that another launcher works with",
+        name,
+        len(doomed),
+        len(before),
+        len(claimed),
+    )
 
 
 def _present(ec2: "EC2Client", name: str) -> list[Node]:
@@ -97,7 +114,7 @@ def _present(ec2: "EC2Client", name: str) -> list[Node]:
 def _refuse_stopped(ec2: "EC2Client", name: str) -> None:
     stopped = find_nodes(ec2, name, states=["stopping", "stopped"])
     if stopped:
-        raise ClusterError(f"the cluster {name} is stopped ({len(stopped)} instance(s)): destroy it first")
+        raise ClusterError(f"the cluster {name} is stopped ({len(stopped)} instance(s)): start it, or destroy it first")
 
 
 def _refuse_another_shape(ec2: "EC2Client", spec: ClusterSpec) -> None:

@@ -12,6 +12,9 @@ ROLE = "nightreel:role"
 EXPIRES_AT = "nightreel:expires-at"
 REACH = "nightreel:reach"
 HOST_KEY = "nightreel:host-key"
+LAUNCHER = "nightreel:launcher:"
+"""The beginning of the tags by which launchers claim instances; see `claims`."""
+WORKING, WITHDRAWN = "working", "withdrawn"
 
 Role = Literal["master", "worker"]
 _RESOURCES = ("instance", "volume", "network-interface")

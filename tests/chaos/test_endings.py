@@ -8,7 +8,7 @@ import pytest
 
 from nightreel.cluster import power
 from nightreel.cluster.destroy import destroy_cluster
-from nightreel.cluster.ec2 import find_nodes
+from nightreel.cluster.ec2 import LIVE, find_nodes
 from nightreel.cluster.errors import RefusedError
 from nightreel.cluster.reap import Reaped, reap
 from nightreel.sandbox.faults import Fault
@@ -113,6 +113,23 @@ def test_launch_interrupted_by_the_operator_cleans_up(scene: Scene) -> None:
     assert code == 128 + signal.SIGTERM, said
     assert scene.answered("RunInstances") == MACHINES
     assert scene.left() == NOTHING
+
+
+def test_one_of_two_launches_interrupted_and_the_other_goes_on(scene: Scene) -> None:
+    first, second = scene.launch_command(), scene.launch_command()
+    until(lambda: both_work_with(scene), within=120, what="both launches to work with the same machines")
+    first.send_signal(signal.SIGTERM)
+    code, said = scene.finish(first, within=120)
+    assert code == 128 + signal.SIGTERM, said
+    code, said = scene.finish(second, within=240)
+    assert code == 0, said
+    assert len(scene.workers_alive(scene.cluster())) == MACHINES - 1
+
+
+def both_work_with(scene: Scene) -> bool:
+    """Whether all machines of the cluster are there and two launchers claim each."""
+    nodes = find_nodes(scene.ec2, scene.name, states=LIVE)
+    return len(nodes) == MACHINES and all(len(node.launchers) == 2 for node in nodes)
 
 
 @pytest.mark.quick

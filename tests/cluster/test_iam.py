@@ -100,9 +100,10 @@ def test_only_looking_is_open_to_everything() -> None:
 
 def test_what_belongs_to_nobody_of_ours_can_not_be_tagged_later() -> None:
     later = next(entry for entry in statements("launcher-policy") if entry["Sid"] == "RenewWhatIsOurs")
-    assert later["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"] == [
+    assert later["Condition"]["ForAllValues:StringLike"]["aws:TagKeys"] == [
         "nightreel:expires-at",
         "nightreel:host-key",
+        "nightreel:launcher:*",
     ]
 
 
