@@ -78,7 +78,8 @@ def submit_or_attach(connection: Connection, name: str, command: Sequence[str], 
     where = folder(name)
     words = " ".join(quote(word) for word in command)
     spark_submit = f"{quote(runtime.spark_home)}/bin/spark-submit"
-    body = f"""echo $$ > pid.part && mv pid.part pid
+    body = f"""{_IDENTITY_FUNCTION}
+identity $$ > identity; echo $$ > pid.part && mv pid.part pid
 export SPARK_CONF_DIR="$HOME/{ROOT}/conf"; . "$SPARK_CONF_DIR/spark-env.sh"
 cd "$HOME"
 {spark_submit} {words}
@@ -103,17 +104,30 @@ cd "$HOME/{where}" && echo $code > exit_code.part && mv exit_code.part exit_code
     return connection.run(script).output.split()[-1:] == ["started"]
 
 
+# A process id alone proves nothing: after a restart of the machine another process may have it. What tells processes of
+# the same id apart is the boot and the moment in it when they started (field 22 of proc_pid_stat(5)).
+_IDENTITY_FUNCTION = """identity() {
+    echo "$(cat /proc/sys/kernel/random/boot_id) $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20)"
+}"""
+
+# A job whose shell was killed goes on while anything of its process group does: then only the boot can be compared.
 # exit_code is looked at again after the process was found gone: it may have ended in between.
-_STATE_FUNCTION = """state() {
-    [ -d "$1" ] || { echo none; return; }
+_STATE_FUNCTION = f"""{_IDENTITY_FUNCTION}
+runs() {{
+    [ -s "$1/pid" ] && kill -0 -- "-$(cat "$1/pid")" 2>/dev/null || return 1
+    now=$(identity "$(cat "$1/pid")"); then=$(cat "$1/identity")
+    [ "$now" = "$then" ] || [ "$now" = "${{then%% *}} " ]
+}}
+state() {{
+    [ -d "$1" ] || {{ echo none; return; }}
     for _ in 1 2; do
         if [ -f "$1/exit_code" ]; then
             code=$(cat "$1/exit_code"); [ "$code" = 0 ] && echo succeeded || echo "failed $code"; return
         fi
-        if [ -s "$1/pid" ] && kill -0 -- "-$(cat "$1/pid")" 2>/dev/null; then echo running; return; fi
+        if runs "$1"; then echo running; return; fi
     done
     echo lost
-}"""
+}}"""
 
 
 def status(connection: Connection, name: str) -> JobStatus:
@@ -258,7 +272,8 @@ def kill(connection: Connection, name: str) -> None:
     """End a job with everything that it started; nothing happens when it is over or was never there."""
     where = folder(name)
     connection.run(
-        f"""[ -s {where}/pid ] || exit 0
+        f"""{_STATE_FUNCTION}
+        runs {where} || exit 0
         group=$(cat {where}/pid)
         kill -TERM -- "-$group" 2>/dev/null || exit 0
         for _ in $(seq 100); do kill -0 -- "-$group" 2>/dev/null || exit 0; sleep 0.1; done

@@ -128,6 +128,23 @@ def test_kill_ends_all_that_the_job_started(connection: ssh.Connection) -> None:
     assert connection.run("pgrep -f '[s]leep 6[12]'", check=False).output == ""
 
 
+def test_a_stranger_with_the_number_of_a_job_is_neither_followed_nor_killed(connection: ssh.Connection) -> None:
+    submit(connection, "sleep 63")
+    # As after a restart of the machine: the same number, another process.
+    connection.run(f"sed -i 's/[0-9]*$/1/' {jobs.folder('train')}/identity")
+    jobs.kill(connection, "train")
+    assert connection.run("pgrep -f '[s]leep 63'", check=False).output
+    assert jobs.status(connection, "train").state is JobState.LOST
+
+
+def test_a_job_whose_shell_was_killed_goes_on(connection: ssh.Connection) -> None:
+    submit(connection, "sleep 64")
+    connection.run(f"kill -KILL $(cat {jobs.folder('train')}/pid)")
+    assert jobs.status(connection, "train").state is JobState.RUNNING
+    jobs.kill(connection, "train")
+    assert connection.run("pgrep -f '[s]leep 64'", check=False).output == ""
+
+
 def test_follow_gives_every_line_until_the_end(connection: ssh.Connection) -> None:
     submit(connection, "for n in 1 2 3; do echo line $n; sleep 0.3; done; printf 'no end of line'")
     assert list(jobs.follow(connection, "train")) == ["line 1", "line 2", "line 3", "no end of line"]
