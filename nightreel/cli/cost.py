@@ -28,8 +28,9 @@ def cost(name: Name, *, access: Access, price_options: PriceOptions, as_json: As
     ec2 = access.ec2()
     prices = price_options.prices(access)
     nodes = find_nodes(ec2, name)
-    alive = any(node.state not in GONE for node in nodes)
-    ahead = _ahead(ec2, name, access=access, prices=prices, now=now) if alive else None
+    states = {node.state for node in nodes if node.state not in GONE}
+    alive, stopped = bool(states), states == {"stopped"}
+    ahead = _ahead(ec2, name, access=access, prices=prices, now=now, stopped=stopped) if alive else None
     spec, estimate = ahead or (None, None)
     so_far = costs.metered(nodes, prices, now, volume_gb=spec.volume_gb if spec else ClusterSpec.volume_gb)
     later = estimate.worst_case if estimate else (None if alive else 0.0)
@@ -52,7 +53,7 @@ def cost(name: Name, *, access: Access, price_options: PriceOptions, as_json: As
 
 
 def _ahead(
-    ec2: Any, name: str, *, access: Access, prices: Prices, now: datetime
+    ec2: Any, name: str, *, access: Access, prices: Prices, now: datetime, stopped: bool
 ) -> tuple[ClusterSpec, Estimate] | None:
     """The living cluster's description and what it can still cost; None when EC2 shows too little of it."""
     try:
@@ -60,7 +61,7 @@ def _ahead(
     except ClusterError as error:
         log.warning("what %s can still cost is not known: %s", name, error)
         return None
-    return spec, costs.estimate(spec, prices, now=now)
+    return spec, costs.estimate_stopped(spec, now=now) if stopped else costs.estimate(spec, prices, now=now)
 
 
 def check_cost(ec2: Any, name: str, *, access: Access, prices: PriceOptions, cap: Cap, **changes: Any) -> None:

@@ -1,6 +1,7 @@
 """What a cluster will cost, before it is launched, and what it has cost. All amounts are US dollars, without tax."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -56,7 +57,7 @@ def fixed_prices(mapping: Mapping[str, float | Mapping[Market, float]]) -> Price
         for market, price in by_market.items():
             if market not in ("on-demand", "spot"):
                 raise ValueError(f"prices: {instance_type} has a price for {market!r}; supported: on-demand, spot")
-            if isinstance(price, bool) or not isinstance(price, int | float) or price < 0:
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < math.inf:
                 raise ValueError(f"prices: {price!r} is no price of {instance_type}: give US dollars per hour")
             known[instance_type, market] = float(price)
     return _Function(lambda instance_type, market: known.get((instance_type, market)))
@@ -153,7 +154,7 @@ def estimate(spec: ClusterSpec, prices: Prices, *, now: datetime | None = None) 
             spec.workers,
             prices.hourly(spec.worker_types[0], spec.worker_markets[0]),
         ),
-        _machines(f"disks gp3 {spec.volume_gb} GB", nodes, spec.volume_gb * GP3_GB_MONTH / HOURS_PER_MONTH),
+        _disks(spec),
     ]
     # Where nodes have public addresses is the subnet's affair: they are counted unless the cluster is private.
     if not spec.private_ips:
@@ -167,6 +168,20 @@ def estimate(spec: ClusterSpec, prices: Prices, *, now: datetime | None = None) 
         hours=hours,
         worst_case=None if worst is None else worst * hours,
         unknown=_unknown(spec, prices),
+    )
+
+
+def estimate_stopped(spec: ClusterSpec, *, now: datetime | None = None) -> Estimate:
+    """What the stopped cluster costs from `now` to its expiry, after which it may be reaped: its disks alone."""
+    hours = max(0.0, (spec.expires_at - (now or datetime.now(UTC))) / timedelta(hours=1))
+    disks = _disks(spec)
+    worst = disks.hourly * hours if disks.hourly is not None else None
+    return Estimate(lines=(disks,), hourly=disks.hourly, hours=hours, worst_case=worst, unknown=())
+
+
+def _disks(spec: ClusterSpec) -> Line:
+    return _machines(
+        f"disks gp3 {spec.volume_gb} GB", spec.workers + 1, spec.volume_gb * GP3_GB_MONTH / HOURS_PER_MONTH
     )
 
 
@@ -207,7 +222,7 @@ def require_within(estimate: Estimate, cap: float | None) -> None:
             f"the cap of ${cap:.2f} can not be held: the price of {', '.join(estimate.unknown)} is not known; give it "
             "in the configuration's prices, or launch without a cap"
         )
-    if estimate.worst_case > cap:
+    if not estimate.worst_case <= cap:
         raise RefusedError(
             f"the cluster could cost ${estimate.worst_case:.2f} in the {estimate.hours:.1f} h to its expiry, more than "
             f"the cap of ${cap:.2f}: ask for fewer or smaller machines or a shorter life, or raise the cap"

@@ -7,7 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from nightreel.cluster import cost
-from nightreel.cluster.cost import aws_prices, estimate, fixed_prices, metered, require_within
+from nightreel.cluster.cost import aws_prices, estimate, estimate_stopped, fixed_prices, metered, require_within
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.errors import ClusterError, RefusedError
 from nightreel.cluster.spec import ClusterSpec
@@ -85,10 +85,25 @@ def test_cap_is_refused_where_the_price_is_not_known() -> None:
         require_within(estimate(spec(), fixed_prices({}), now=NOW), 1000.0)
 
 
-@pytest.mark.parametrize("given", [{"c7i.large": -1}, {"c7i.large": "dear"}, {"c7i.large": {"reserved": 1}}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"c7i.large": -1},
+        {"c7i.large": float("nan")},
+        {"c7i.large": float("inf")},
+        {"c7i.large": "dear"},
+        {"c7i.large": {"reserved": 1}},
+    ],
+)
 def test_fixed_prices_refuses(given: Any) -> None:
     with pytest.raises(ValueError, match=r"c7i\.large"):
         fixed_prices(given)
+
+
+def test_a_stopped_cluster_costs_its_disks() -> None:
+    running, stopped = estimate(spec(), PRICES, now=NOW), estimate_stopped(spec(), now=NOW)
+    assert stopped.lines == tuple(line for line in running.lines if line.what.startswith("disks"))
+    assert stopped.worst_case == pytest.approx(stopped.lines[0].hourly * running.hours)
 
 
 def test_metered_counts_from_launch_to_now() -> None:
