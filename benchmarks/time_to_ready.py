@@ -24,7 +24,7 @@ from unittest import mock
 import boto3
 
 from benchmarks import report
-from nightreel.cluster import bootstrap, lifecycle, spark, ssh
+from nightreel.cluster import bootstrap, formation, lifecycle, spark, ssh
 from nightreel.cluster.bootstrap import Payload, Runtime
 from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.keys import KeyRing
@@ -37,12 +37,12 @@ INSTANCE_TYPE = "c7i.large"
 RUN = "instances run"
 # Each step is over when its function has returned for the last node.
 STEPS: dict[str, tuple[Any, str]] = {
-    "SSH lets us in": (lifecycle, "await_connection"),
+    "SSH lets us in": (formation, "await_connection"),
     "runtime checked": (bootstrap, "prepare"),
     "Spark configured": (spark, "configure"),
     "master answers": (spark, "start_master"),
     "workers started": (spark, "start_worker"),
-    "workers alive": (spark, "await_workers"),
+    "workers alive": (formation.Formation, "_await_registration"),
 }
 
 
@@ -182,8 +182,10 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{report.machine()}\nHosts: {options.hosts}, baked image, {INSTANCE_TYPE}\n", flush=True)
     samples: list[Sample] = []
-    state = Path(tempfile.mkdtemp(prefix="nightreel-bench-"))
-    with running_sandbox(state, hosts=options.hosts) as sandbox:
+    with (
+        tempfile.TemporaryDirectory(prefix="nightreel-bench-") as state,
+        running_sandbox(Path(state), hosts=options.hosts) as sandbox,
+    ):
         measure(sandbox, workers=1)  # the first launch also warms the file cache
         for _ in range(options.repeats):
             for workers in map(int, options.workers.split(",")):
