@@ -114,7 +114,12 @@ class Formation:
             with await_connection(self._connect, node, timeout=self._preparation.timeout) as connection:
                 self._prepare(connection, node)
                 if node.role == "master":
-                    spark.start_master(connection, node_ip=node.private_ip, runtime=self._preparation.runtime)
+                    spark.start_master(
+                        connection,
+                        node_ip=node.private_ip,
+                        runtime=self._preparation.runtime,
+                        timeout=self._preparation.timeout,
+                    )
                     self._master_answers = True
                     self._master_done.set()
                 else:

@@ -38,10 +38,9 @@ def find(ec2: "EC2Client", name: str) -> Cluster:
     nodes = find_nodes(ec2, name, states=["running"])
     masters = [node for node in nodes if node.role == "master"]
     if not masters:
-        raise NoClusterError(
-            f"no running master of a cluster named {name} was found: launch it, or clear this step together with the "
-            "step that launches"
-        )
+        stopped = find_nodes(ec2, name, states=["stopping", "stopped"])
+        todo = "it is stopped: start it" if stopped else "launch it"
+        raise NoClusterError(f"no running master of a cluster named {name} was found: {todo}")
     master = masters[0]
     workers = tuple(node for node in nodes if node.role == "worker")
     return Cluster(name=name, run=master.run, master=master, workers=workers)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from nightreel.cluster.bootstrap import ROOT, Runtime
 from nightreel.cluster.ec2 import Node
-from nightreel.cluster.errors import BootstrapError, ClusterError
+from nightreel.cluster.errors import BootstrapError
 from nightreel.cluster.ssh import Connect, Connection, on_all, quote
 
 MASTER_PORT = 7077
@@ -116,18 +116,19 @@ def _defaults(home: str, settings: Settings, runtime: Runtime) -> str:
     return "".join(f"{name} {value}\n" for name, value in lines.items())
 
 
-def start_master(connection: Connection, *, node_ip: str, runtime: Runtime) -> None:
-    """Start the master unless it runs, and wait until it answers: a worker that comes earlier waits 18 s."""
+def start_master(connection: Connection, *, node_ip: str, runtime: Runtime, timeout: float = 300) -> None:
+    """Start the master unless it runs, and wait until it answers: a worker that comes earlier waits 18 s.
+
+    Raises BootstrapError after `timeout` seconds.
+    """
     command = (
         f"org.apache.spark.deploy.master.Master --host {node_ip} --port {MASTER_PORT} --webui-port {MASTER_UI_PORT}"
     )
     _start_daemon(connection, "master", command, runtime)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + timeout
     while read_state(connection, node_ip) is None:
         if time.monotonic() > deadline:
-            raise BootstrapError(
-                f"{connection.host}: the Spark master does not answer:\n{log_end(connection, 'master')}"
-            )
+            raise BootstrapError(f"the Spark master has not answered for {timeout:.0f} s")
         time.sleep(0.2)
 
 
@@ -241,16 +242,6 @@ def read_state(connection: Connection, master_ip: str) -> dict[str, Any] | None:
 def alive_workers(state: dict[str, Any] | None) -> list[str]:
     """Addresses of the workers that are alive by the master's word."""
     return [worker["host"] for worker in (state or {}).get("workers", ()) if worker["state"] == "ALIVE"]
-
-
-def await_workers(connection: Connection, *, master_ip: str, count: int, timeout: float) -> list[str]:
-    """Wait until `count` workers are alive; their addresses. ClusterError after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while len(alive := alive_workers(read_state(connection, master_ip))) < count:
-        if time.monotonic() > deadline:
-            raise ClusterError(f"{len(alive)} of {count} workers are alive after {timeout:.0f} s: {sorted(alive)}")
-        time.sleep(0.3)
-    return alive
 
 
 def log_end(connection: Connection, name: str, *, lines: int = 20) -> str:
