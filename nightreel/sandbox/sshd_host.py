@@ -49,31 +49,35 @@ class Sshd:
             self._process.wait()
 
     def drop_sessions(self) -> None:
-        """Cut every connection; what was started in a session of its own goes on.
+        """Cut every connection that there is; what was started in a session of its own goes on.
 
         A connection is held by two processes, and those of a listener that was restarted belong to process 1. One that
-        is being opened just now may have forked behind our back, so look again until there is none.
+        is being opened just now may fork behind our back, and its child then belongs to process 1 too, so look again
+        until there is none. A connection that comes afterwards is another one and stays.
         """
-        while sessions := self._sessions():
+        now = float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK")
+        while sessions := self._sessions(before=now):
             for pid in sessions:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
 
-    def _sessions(self) -> list[int]:
-        listener = self._process.pid if self._process else 0
-        return [pid for pid in descendants(os.getppid()) if pid != listener and _name(pid).startswith("sshd")]
+    def _sessions(self, *, before: float) -> list[int]:
+        """Sessions that began `before` this moment, in ticks since the boot, or that nobody but process 1 holds."""
+        listener, found = self._process.pid if self._process else 0, []
+        for pid in descendants(os.getppid()):
+            with contextlib.suppress(OSError):
+                name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+                parent, started = int(rest.split()[1]), int(rest.split()[19])
+                orphan = parent == os.getppid()
+                if pid != listener and name.startswith("sshd") and (orphan or started <= before):
+                    found.append(pid)
+        return found
 
     @property
     def running(self) -> bool:
         """Whether it listens, or is about to."""
         return self._process is not None and self._process.poll() is None
-
-
-def _name(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text()
-    return ""
 
 
 def configuration(*, port: int, more: Sequence[str] = ()) -> str:
