@@ -64,7 +64,7 @@ def put(client: Client, db: None) -> Callable[..., Any]:
         good = {"authorization": f"Bearer {TOKEN}", "content-digest": made.content_digest}
         sent = good | {key.replace("_", "-"): value for key, value in headers.items()}
         return client.put(
-            f"/api/bundles/{name or made.sha256}",
+            f"/api/v1/bundles/{name or made.sha256}",
             data=made.body if body is None else body,
             content_type="application/vnd.apache.arrow.file",
             headers={key: value for key, value in sent.items() if value},
