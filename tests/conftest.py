@@ -18,7 +18,6 @@ os.environ |= {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME / 'airflow.db'}",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "NIGHTREEL_SITE_DATA": str(_HOME / "site"),
-    "NIGHTREEL_SITE_SECRET_KEY": "only-for-tests",
     "XDG_CONFIG_HOME": str(_HOME / "config"),
     "XDG_STATE_HOME": str(_HOME / "state"),
 }

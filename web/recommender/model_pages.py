@@ -119,11 +119,7 @@ def activate(request: HttpRequest) -> HttpResponse:
 def roll_back(request: HttpRequest) -> HttpResponse:
     """Go back to the model before, when it is still the one that was shown beside the button."""
     try:
-        current = Activation.objects.current()
-        earlier = None if current is None else Activation.objects.before(current)
-        if earlier is None or earlier.sha256 != request.POST.get("sha256"):
-            raise publishing.ActivationError("Another model serves by now than when this page was opened: look again.")
-        publishing.activate(earlier)
+        earlier = publishing.roll_back(expected=request.POST.get("sha256", ""))
     except publishing.ActivationError as error:
         messages.error(request, f"{error} Nothing was changed.")
     else:

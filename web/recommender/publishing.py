@@ -245,16 +245,19 @@ def _switch(stored: StoredBundle, progress: Progress) -> str | None:
     return None if before is None else before.bundle_id
 
 
-def roll_back() -> StoredBundle:
+def roll_back(*, expected: str | None = None, progress: Progress = _unseen) -> StoredBundle:
     """Make the bundle serve that served before this one first did, and return it.
 
-    ActivationError when there is none, its file is gone, or it fails its smoke query.
+    ActivationError when there is none, when it is another than `expected` (what somebody was shown), when its file
+    is gone or it fails its smoke query.
     """
     current = Activation.objects.current()
     earlier = None if current is None else Activation.objects.before(current)
     if earlier is None:
         raise ActivationError("No other model served before this one, so there is nothing to go back to.")
-    activate(earlier)
+    if expected is not None and earlier.sha256 != expected:
+        raise ActivationError("Another model serves by now than when the page was opened: look again.")
+    activate(earlier, progress=progress)
     return earlier
 
 
