@@ -46,6 +46,7 @@ def token(model, monkeypatch):
     return ApiToken.objects.issue(name="tester", scopes=[UPLOAD, EXPORT], lifetime=None)[1]
 
 
+@pytest.mark.timeout(600)
 @document.parametrize()
 @settings(
     max_examples=EXAMPLES,
