@@ -31,7 +31,7 @@ fuzz: $(READY) ## Send the site hostile bundles, queries and headers (FUZZ_EXAMP
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-102000} $(BIN)/python -m pytest tests/fuzz -s $(ARGS)
 
 bench-site: $(READY) ## Measure the site: scoring, requests per second, a model swap under load, memory
-	@$(BIN)/python -m benchmarks.site $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.site $(ARGS)
 
 check: $(READY) ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .

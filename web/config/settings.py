@@ -63,6 +63,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": NIGHTREEL_DATA_FOLDER / "db.sqlite3",
+        "CONN_MAX_AGE": None,  # opening the file anew cost a third of an answer
         "OPTIONS": {
             # Readers never wait for the writer, and a writer takes its lock before it reads what it will change.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
