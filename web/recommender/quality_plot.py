@@ -12,7 +12,7 @@ from typing import Any
 
 OURS = "Nightreel"
 FIGURES = (("ndcg", "all films"), ("tail_ndcg", "long tail"))
-WIDTH, HEIGHT, MARGIN = 600, 160, 8
+WIDTH, HEIGHT, MARGIN = 600, 110, 8
 MOST_ROWS, MOST_LETTERS = 40, 80
 
 
