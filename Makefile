@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test long chaos check format requirements wheelhouse clean
+.PHONY: help demo test long chaos check format requirements wheelhouse clean contract fuzz bench-site
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -9,7 +9,7 @@ NEEDS := requirements/setup.txt requirements/dev.txt pyproject.toml
 ARGS ?=
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(READY) ## Run the whole of Nightreel on this machine (ARGS=--exit ends by itself)
 	@$(BIN)/nightreel demo $(ARGS)
@@ -29,6 +29,15 @@ long: $(READY) ## Run the tests that take too long for every day (ARGS goes to p
 chaos: $(READY) ## Let everything go wrong that docs/chaos.md names (ARGS goes to pytest)
 	@.setup/hosts
 	@$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+contract: $(READY) ## Hold the API to its OpenAPI document with Schemathesis (CONTRACT_EXAMPLES per operation)
+	@CONTRACT_EXAMPLES=$${CONTRACT_EXAMPLES:-500} $(BIN)/python -m pytest tests/contract $(ARGS)
+
+fuzz: $(READY) ## Send the site hostile bundles, queries and headers (FUZZ_EXAMPLES of them)
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-102000} $(BIN)/python -m pytest tests/fuzz -s $(ARGS)
+
+bench-site: $(READY) ## Measure the site: scoring, requests per second, a model swap under load, memory
+	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.site $(ARGS)
 
 check: $(READY) ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .

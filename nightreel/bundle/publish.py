@@ -35,7 +35,9 @@ class Publication:
 def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publication:
     """Upload a bundle under its digest, then activate it; repeating it is harmless.
 
-    BundleError when the file is no valid bundle (nothing is sent), PublishError when the site says no.
+    A report beside the bundle (model.html beside model.arrow) goes along, after the model serves: it is for people to
+    read and must not keep a good model waiting. BundleError when the file is no valid bundle (nothing is sent),
+    PublishError when the site says no.
     """
     source = Path(path)
     validate_bundle(source)
@@ -44,7 +46,10 @@ def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publica
         base_url=server.rstrip("/"), headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT
     ) as site:
         stored = _upload(site, source, digest)
-        active = _answer(site, "POST", f"/api/bundles/{digest}/activate")
+        active = _answer(site, "POST", f"/api/v1/bundles/{digest}/activate")
+        report = source.with_suffix(".html")
+        if report.is_file():
+            _send_report(site, report, digest)
     return Publication(
         sha256=digest,
         run_id=str(stored.json().get("run_id", "")),
@@ -57,7 +62,7 @@ def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publica
 def fetch_published(*, server: str) -> BundleMetadata | None:
     """The metadata of the bundle that the site serves, None while it serves none; PublishError otherwise."""
     with httpx.Client(base_url=server.rstrip("/"), timeout=TIMEOUT) as site:
-        answer = _ask(site, "GET", "/api/model")
+        answer = _ask(site, "GET", "/api/v1/model")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         content = _checked(answer).json().get("metadata")
@@ -73,7 +78,17 @@ def _upload(site: httpx.Client, source: Path, digest: str) -> httpx.Response:
         "Content-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:",
     }
     with source.open("rb") as body:  # streamed, with the length that httpx reads off the file
-        return _answer(site, "PUT", f"/api/bundles/{digest}", content=body, headers=headers)
+        return _answer(site, "PUT", f"/api/v1/bundles/{digest}", content=body, headers=headers)
+
+
+def _send_report(site: httpx.Client, report: Path, digest: str) -> None:
+    url = f"/api/v1/bundles/{digest}/report"
+    with report.open("rb") as body:
+        answer = _ask(site, "PUT", url, content=body, headers={"Content-Type": "text/html; charset=utf-8"})
+    if not answer.is_success:
+        raise PublishError(
+            f"the model serves, but the site refused its report with {answer.status_code}: {_detail(answer)}"
+        )
 
 
 def _answer(site: httpx.Client, method: str, url: str, **request: Any) -> httpx.Response:

@@ -48,7 +48,7 @@ class LocalSite:
         gunicorn = [sys.executable, "-m", "gunicorn", "--chdir", str(_WEB), "--config", str(_WEB / "gunicorn.conf.py")]
         bind = ["--bind", f"127.0.0.1:{self.port}", "--workers", str(self.workers), "config.wsgi"]
         services.start(self._service("site", [*gunicorn, *bind]))
-        services.await_true(lambda: answers(f"{self.url}/healthz"), what="the site", timeout=60)
+        services.await_true(lambda: answers(f"{self.url}/readyz"), what="the site", timeout=60)
 
     def _service(self, name: str, command: list[str]) -> Service:
         log = self.state / "logs" / f"{name}.log"
@@ -56,7 +56,7 @@ class LocalSite:
 
     def served_model(self) -> str | None:
         """The SHA-256 of the bundle that it serves; None when it serves none."""
-        answer = httpx.get(f"{self.url}/api/model", timeout=10, trust_env=False)
+        answer = httpx.get(f"{self.url}/api/v1/model", timeout=10, trust_env=False)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         return str(answer.raise_for_status().json()["sha256"])

@@ -20,6 +20,7 @@ class Site(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.stored: dict[str, bytes] = {}
         self.active: str | None = None
+        self.report: bytes | None = None
         self.requests: list[tuple[str, str]] = []
         self.refusal: tuple[str, int, bytes] | None = None
 
@@ -52,6 +53,9 @@ class Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         name = self.path.rsplit("/", 1)[1]
+        if name == "report":
+            self.server.report = body
+            return self.answer(204, b"")
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         assert self.headers["Content-Digest"] == f"sha-256=:{digest}:"
         status = 200 if name in self.server.stored else 201
@@ -87,6 +91,18 @@ def test_publish_uploads_and_activates(site, write):
     assert (publication.run_id, publication.movies) == ("r1", 6)
     assert site.active == publication.sha256 == sha256_of(path)
     assert site.stored[publication.sha256] == path.read_bytes()
+
+
+def test_publish_sends_the_report_that_lies_beside_the_bundle(site, write):
+    path = write()
+    path.with_suffix(".html").write_text("<h1>Last night</h1>")
+    publish(path, server=site.url, token="secret")
+    assert site.report == b"<h1>Last night</h1>"
+
+
+def test_publish_sends_no_report_when_there_is_none(site, write):
+    publish(write(), server=site.url, token="secret")
+    assert site.report is None
 
 
 def test_publish_again_is_harmless(site, write):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as site_settings
 from django.test import Client
 
 from recommender import publishing
@@ -15,6 +16,7 @@ from recommender.models import StoredBundle
 from tests.web.made_bundles import MadeBundle, make_bundle
 
 TOKEN = "a-token-for-tests-only"
+site_settings.SECRET_KEY = "only-for-tests"  # for whoever logs in; the site itself starts with none in its settings
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +66,7 @@ def put(client: Client, db: None) -> Callable[..., Any]:
         good = {"authorization": f"Bearer {TOKEN}", "content-digest": made.content_digest}
         sent = good | {key.replace("_", "-"): value for key, value in headers.items()}
         return client.put(
-            f"/api/bundles/{name or made.sha256}",
+            f"/api/v1/bundles/{name or made.sha256}",
             data=made.body if body is None else body,
             content_type="application/vnd.apache.arrow.file",
             headers={key: value for key, value in sent.items() if value},

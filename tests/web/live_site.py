@@ -84,7 +84,7 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], output: Path
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/healthz", timeout=5).is_success:
+            if httpx.get(f"{url}/readyz", timeout=5).is_success:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

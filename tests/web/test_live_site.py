@@ -32,7 +32,7 @@ def models_of_both_workers(site):
     before = site.access_log.read_text().count("\n")
     models = set()
     for _ in range(MOST_REQUESTS):
-        models.add(httpx.get(f"{site.url}/api/recommendations?seed=100:5").json()["model"])
+        models.add(httpx.get(f"{site.url}/api/v1/recommendations?seed=100:5").json()["model"])
         lines = site.access_log.read_text().splitlines()[before:]
         if len({line.split()[0] for line in lines}) == 2:
             return models
@@ -63,7 +63,7 @@ def raw(site, head, body):
     """Send these very bytes, close our half, and return the whole answer."""
     lines = [f"Host: 127.0.0.1:{site.port}", f"Authorization: Bearer {TOKEN}", *head]
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as connection:
-        connection.sendall("\r\n".join([f"PUT /api/bundles/{'0' * 64} HTTP/1.1", *lines, "", ""]).encode() + body)
+        connection.sendall("\r\n".join([f"PUT /api/v1/bundles/{'0' * 64} HTTP/1.1", *lines, "", ""]).encode() + body)
         connection.shutdown(socket.SHUT_WR)
         answer = b""
         while piece := connection.recv(65_536):
@@ -86,7 +86,7 @@ def test_a_chunked_body_is_411(site):
 
 
 def test_a_refused_upload_still_gets_its_answer(site, bundle):
-    response = httpx.put(f"{site.url}/api/bundles/{bundle[1]}", content=b"x" * 8_000_000)
+    response = httpx.put(f"{site.url}/api/v1/bundles/{bundle[1]}", content=b"x" * 8_000_000)
     assert response.status_code == 401
 
 

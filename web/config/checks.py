@@ -27,18 +27,27 @@ def check_secret_key(**_: Any) -> Sequence[CheckMessage]:
     ]
 
 
-def check_publish_token(**_: Any) -> Sequence[CheckMessage]:
-    """Warn about a token that can be guessed."""
-    token = environment.text("TOKEN")
-    if not token or len(token) >= SHORTEST_TOKEN:
-        return []
-    return [
+def check_tokens(**_: Any) -> Sequence[CheckMessage]:
+    """Warn about tokens that can be guessed, and about one that may do two things."""
+    found = {name: environment.text(name) for name in ("TOKEN", "EXPORT_TOKEN")}
+    messages: list[CheckMessage] = [
         Warning(
-            f"NIGHTREEL_SITE_TOKEN has only {len(token)} characters.",
-            hint="Whoever guesses it can replace the model: use e.g. `openssl rand -hex 32`.",
+            f"{environment.PREFIX}{name} has only {len(token)} characters.",
+            hint="Whoever guesses it can replace the model or read the ratings: use e.g. `openssl rand -hex 32`.",
             id="nightreel.W001",
         )
+        for name, token in found.items()
+        if 0 < len(token) < SHORTEST_TOKEN
     ]
+    if found["TOKEN"] and found["TOKEN"] == found["EXPORT_TOKEN"]:
+        messages.append(
+            Warning(
+                f"{environment.PREFIX}TOKEN and {environment.PREFIX}EXPORT_TOKEN are the same.",
+                hint="Give them two values, so that whoever may read the ratings can not replace the model.",
+                id="nightreel.W002",
+            )
+        )
+    return messages
 
 
 def require_secret_key() -> None:

@@ -37,9 +37,14 @@ def number(name: str, *, default: int) -> int:
     return int(digits)
 
 
+def words(name: str, default: str = "") -> list[str]:
+    """Return what stands between commas, without blanks around it."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
 def hosts() -> list[str]:
     """Return the host names that the site answers to, this machine's own by default."""
-    return [host.strip() for host in text("HOSTS", ",".join(LOOPBACK_HOSTS)).split(",") if host.strip()]
+    return words("HOSTS", ",".join(LOOPBACK_HOSTS))
 
 
 def is_loopback(host: str) -> bool:
@@ -63,10 +68,18 @@ def prepare_data_folder() -> None:
     data_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def publish_token_sha256() -> str:
-    """Return the SHA-256 of the publisher's token in hex, "" when there is none: the token itself is not kept."""
-    token = text("TOKEN")
+def token_sha256(name: str) -> str:
+    """Return the SHA-256 of a token in hex, "" when there is none: the token itself is not kept."""
+    token = text(name)
     return hashlib.sha256(token.encode()).hexdigest() if token else ""
+
+
+def log_format(*, debug: bool) -> str:
+    """Return how log lines look: "json" for machines, "text" for people, who are the default in debug."""
+    word = text("LOG_FORMAT", "text" if debug else "json").lower()
+    if word not in {"json", "text"}:
+        raise ImproperlyConfigured(f"{PREFIX}LOG_FORMAT is {word!r}; set it to json or text")
+    return word
 
 
 def secret_key(*, debug: bool) -> str:

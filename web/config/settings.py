@@ -13,30 +13,57 @@ SECRET_KEY = environment.secret_key(debug=DEBUG)
 ALLOWED_HOSTS = environment.hosts()
 
 NIGHTREEL_DATA_FOLDER = environment.data_folder()
-NIGHTREEL_TOKEN_SHA256 = environment.publish_token_sha256()
+NIGHTREEL_TOKEN_SHA256 = environment.token_sha256("TOKEN")
+NIGHTREEL_EXPORT_TOKEN_SHA256 = environment.token_sha256("EXPORT_TOKEN")
 NIGHTREEL_MAX_BUNDLE_BYTES = environment.number("MAX_BUNDLE_BYTES", default=environment.HALF_A_GIBIBYTE)
+
+NIGHTREEL_CORS_ORIGINS = environment.words("CORS_ORIGINS")
 
 INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",  # development serves files the way production does
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
     "django.contrib.staticfiles",
     "recommender",
 ]
 MIDDLEWARE = [
+    "recommender.health.HealthMiddleware",  # first: a prober knows neither TLS nor the host's name
+    "recommender.request_log.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "recommender.api_middleware.ApiMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [  # what the admin asks for
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": NIGHTREEL_DATA_FOLDER / "db.sqlite3",
+        "CONN_MAX_AGE": None,  # opening the file anew cost a third of an answer
         "OPTIONS": {
             # Readers never wait for the writer, and a writer takes its lock before it reads what it will change.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -56,9 +83,16 @@ WHITENOISE_USE_FINDERS = True  # a handful of files: served from the app's folde
 # TLS is on as soon as the site answers to a name that others can reach.
 TLS = environment.flag("TLS", default=not all(map(environment.is_loopback, ALLOWED_HOSTS)))
 SECURE_SSL_REDIRECT = TLS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # load balancers ask over plain HTTP
 SECURE_HSTS_SECONDS = environment.number("HSTS_SECONDS", default=31_536_000) if TLS else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
+SESSION_COOKIE_AGE = 12 * 3600  # only staff have sessions
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie for visitors to carry
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+]
+LOGIN_URL = "admin:login"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CSP = {
@@ -79,7 +113,12 @@ SILENCED_SYSTEM_CHECKS = [
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "config.logs.TextFormatter"},
+        "json": {"()": "config.logs.JsonFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": environment.log_format(debug=DEBUG)}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
+    # Each request has its own line already; these would say it again, with the query of a visitor.
+    "loggers": {"django.request": {"level": "ERROR"}, "django.security.DisallowedHost": {"level": "CRITICAL"}},
 }

@@ -1,73 +1,70 @@
-"""The JSON API: movies, recommendations, the model, and publishing."""
+"""The JSON API, version 1: movies, similar ones, recommendations and the model. Its document: /api/v1/openapi.json."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
-from django.views.decorators.csrf import csrf_exempt
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import Path, Query
+from ninja.errors import HttpError, ValidationError
+from pydantic import WithJsonSchema
 
-from nightreel.bundle.schema import BundleError
-from recommender import publishing
-from recommender.answers import Question, QuestionError, Recommendation, recommend
+from recommender import api_publishing, api_ratings, api_schemas
+from recommender.answers import DEFAULT_COUNT, MOST_COUNT, Question, QuestionError, Recommendation, recommend
+from recommender.api_docs import MODEL_HEADER, DocumentedApi, documented, page_view
+from recommender.api_publishing import discard_body
 from recommender.model_store import ModelUnavailable, ServedModel, store
-from recommender.models import Activation, Movie, StoredBundle
+from recommender.models import Activation, Movie
 from recommender.problems import Problem
 from recommender.search import search
 
-MODEL_HEADER = "Nightreel-Model"
+__all__ = ["MODEL_HEADER", "api", "api_page", "urls"]
+
 NO_MODEL = "No model is published yet: run the nightly retraining, or `nightreel publish FILE --server URL`."
-SHA256_NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
-SHA256_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:(?P<base64>[A-Za-z0-9+/=]*):\s*(?:,|;|$)", re.ASCII)
-MOST_DISCARDED = 16 * 1024**2
+VERSION = "1.0.0"
 
-View = Callable[..., HttpResponse]
+api = DocumentedApi(
+    title="Nightreel",
+    version=VERSION,
+    urls_namespace="api-v1",
+    docs_url=None,  # the usual pages need scripts from elsewhere and styles that our policy refuses
+    description="Name one to five films that somebody knows, and get the ones to watch next, with the reasons. "
+    "Answers depend on the model alone: they carry its id, and an ETag that changes with it.",
+)
+api.add_router("bundles", api_publishing.router)
+api.add_router("ratings", api_ratings.router)
 
-
-def endpoint(method: str) -> Callable[[View], View]:
-    """Let one method through and turn every refusal into a problem.
-
-    Exempt from CSRF protection: nothing here is allowed by a cookie.
-    """
-
-    def decorate(view: View) -> View:
-        @csrf_exempt
-        @wraps(view)
-        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            try:
-                if request.method != method and not (method == "GET" and request.method == "HEAD"):
-                    raise Problem(405, f"{request.path} answers {method} only.", headers={"Allow": method})
-                return view(request, *args, **kwargs)
-            except Problem as problem:
-                _discard_body(request)
-                return problem.response()
-            except QuestionError as error:
-                return Problem(400, str(error)).response()
-            except ModelUnavailable as error:
-                return Problem(503, str(error)).response()
-
-        return answer
-
-    return decorate
+MovieId = Annotated[str, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 10**18 - 1, "examples": [1]})]
 
 
-def _discard_body(request: HttpRequest) -> None:
-    """Read the body of a small refused upload, or its client may be cut off before it sees why."""
-    if (_content_length(request) or 0) > MOST_DISCARDED:
-        return
-    try:
-        while request.read(64 * 1024):
-            continue
-    except OSError:  # the client went first
-        return
+@api.exception_handler(Problem)
+def _on_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
+    discard_body(request)
+    return problem.response()
+
+
+@api.exception_handler(QuestionError)
+def _on_bad_question(request: HttpRequest, error: QuestionError) -> HttpResponse:
+    return Problem(400, str(error)).response()
+
+
+@api.exception_handler(ModelUnavailable)
+def _on_unavailable(request: HttpRequest, error: ModelUnavailable) -> HttpResponse:
+    return Problem(503, str(error)).response()
+
+
+@api.exception_handler(ValidationError)
+def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    first = error.errors[0]
+    return Problem(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}.").response()
+
+
+@api.exception_handler(HttpError)
+def _on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return Problem(error.status_code, f"{error.message}.").response()
 
 
 def served_model() -> ServedModel:
@@ -78,8 +75,26 @@ def served_model() -> ServedModel:
     return model
 
 
-def _answer(model: ServedModel, content: Mapping[str, Any]) -> HttpResponse:
-    return JsonResponse(dict(content), headers={MODEL_HEADER: model.sha256})
+def entity_tag(model: ServedModel) -> str:
+    """Return the ETag of every answer of a model: its id, since when it serves, and the version of the API.
+
+    Weak, because a proxy may compress the answer.
+    """
+    identity = f"{model.sha256} {model.activation} {VERSION}"
+    return f'W/"{model.sha256[:16]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"'
+
+
+def answered(request: HttpRequest, model: ServedModel, make: Callable[[], Mapping[str, Any]]) -> HttpResponse:
+    """Return the answer that a model makes, or 304 without making it when the client has it already.
+
+    Caches may keep it and must ask again each time, since nobody knows when the next model comes.
+    """
+    tag = entity_tag(model)
+    headers = {"ETag": tag, MODEL_HEADER: model.sha256, "Cache-Control": "no-cache"}
+    known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
+    if tag.removeprefix("W/") in known or known == ["*"]:
+        return HttpResponse(status=304, headers=headers)
+    return JsonResponse(dict(make()), headers=headers)
 
 
 def movie_content(movie: Movie) -> dict[str, Any]:
@@ -87,23 +102,77 @@ def movie_content(movie: Movie) -> dict[str, Any]:
     return {"movie_id": movie.movie_id, "title": movie.title, "year": movie.year, "genres": movie.genres}
 
 
-@endpoint("GET")
-def movies(request: HttpRequest) -> HttpResponse:
-    """Movies of the serving model for ?q=, best match first."""
+@api.get(
+    "/movies",
+    response=api_schemas.FoundOut,
+    summary="Search films by title",
+    openapi_extra=documented(400, 404, 503, cached=True),
+)
+def movies(request: HttpRequest, query: Query[api_schemas.SearchQuery]) -> HttpResponse:
+    """Films of the serving model for what was typed, best match first."""
     model = served_model()
-    found = search(request.GET.get("q", ""), dataset=model.dataset, known=model.knows)
-    return _answer(model, {"model": model.sha256, "movies": [movie_content(movie) for movie in found]})
+
+    def found() -> dict[str, Any]:
+        matches = search(query.q, dataset=model.dataset, known=model.knows)
+        return {"model": model.sha256, "movies": [movie_content(movie) for movie in matches]}
+
+    return answered(request, model, found)
 
 
-@endpoint("GET")
-def recommendations(request: HttpRequest) -> HttpResponse:
-    """Recommendations for ?seed=ID:RATING (one to five), taste and n, each with its reason."""
+@api.get(
+    "/movies/{movie_id}/similar",
+    response=api_schemas.SimilarOut,
+    summary="Films liked by the same people",
+    openapi_extra=documented(400, 404, 503, cached=True),
+)
+def similar(request: HttpRequest, movie_id: Path[MovieId], query: Query[api_schemas.CountQuery]) -> HttpResponse:
+    """The most similar films of one film, by the correlation of predicted preferences."""
+    model = served_model()
+    count = _count(query.n)
+    row = model.bundle.row_of(int(movie_id)) if re.fullmatch(r"[0-9]{1,18}", movie_id) else None
+    if row is None:
+        raise Problem(404, f"The model knows no movie {movie_id}; /api/v1/movies?q= finds those it does.")
+
+    def neighbours() -> dict[str, Any]:
+        rows = model.bundle.neighbour_ids[row, :count]
+        scores = model.bundle.neighbour_scores[row, :count].tolist()
+        ids = model.bundle.movie_ids[rows].tolist()
+        found = Movie.objects.by_movie_id(model.dataset, [*ids, int(movie_id)])
+        near = [
+            {**movie_content(found[near_id]), "similarity": max(-1.0, min(score, 1.0))}
+            for near_id, score in zip(ids, scores, strict=True)
+        ]
+        return {"model": model.sha256, "movie": movie_content(found[int(movie_id)]), "similar": near}
+
+    return answered(request, model, neighbours)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{0,4}", text, re.ASCII) or not 1 <= int(text or DEFAULT_COUNT) <= MOST_COUNT:
+        raise Problem(400, f"n={text!r} is not a whole number from 1 to {MOST_COUNT}.")
+    return int(text or DEFAULT_COUNT)
+
+
+@api.get(
+    "/recommendations",
+    response=api_schemas.RecommendationsOut,
+    summary="What to watch next",
+    openapi_extra=documented(400, 404, 503, cached=True),
+)
+def recommendations(request: HttpRequest, query: Query[api_schemas.RecommendQuery]) -> HttpResponse:
+    """Films for somebody who knows the seeds, best first, each with the parts of its score.
+
+    The shares of the seeds and of the popularity add up to 1 in absolute value.
+    """
     question = Question.parse(request.GET)
     model = served_model()
-    found = recommend(model, question)
-    seeds = [{"movie_id": seed.movie_id, "rating": seed.rating} for seed in question.seeds]
-    content = {"model": model.sha256, "taste": question.taste, "seeds": seeds}
-    return _answer(model, content | {"recommendations": [_recommendation_content(entry) for entry in found]})
+
+    def found() -> dict[str, Any]:
+        seeds = [{"movie_id": seed.movie_id, "rating": seed.rating} for seed in question.seeds]
+        content = {"model": model.sha256, "taste": question.taste, "seeds": seeds}
+        return content | {"recommendations": [_recommendation_content(entry) for entry in recommend(model, question)]}
+
+    return answered(request, model, found)
 
 
 def _recommendation_content(entry: Recommendation) -> dict[str, Any]:
@@ -120,101 +189,31 @@ def _recommendation_content(entry: Recommendation) -> dict[str, Any]:
     return movie_content(entry.movie) | reasons
 
 
-@endpoint("GET")
+@api.get(
+    "/model",
+    response=api_schemas.ModelOut,
+    summary="The model that serves",
+    openapi_extra=documented(404, 503, cached=True),
+)
 def model(request: HttpRequest) -> HttpResponse:
-    """The serving model: its id, when it came and everything that its bundle says about itself."""
-    activation = Activation.objects.current()
-    if activation is None:
-        raise Problem(404, NO_MODEL)
-    stored = activation.bundle
-    content = {
-        "sha256": stored.sha256,
-        "run_id": stored.run_id,
-        "created": stored.metadata["created"],
-        "activated": activation.at.isoformat(),
-        "movies": stored.movies,
-        "dataset": stored.metadata["dataset"],
-        "evaluation": stored.metadata["evaluation"],
-        "metadata": stored.metadata,
-    }
-    return JsonResponse(content, headers={MODEL_HEADER: stored.sha256})
+    """Its id, when it came, and everything that its bundle says about itself."""
+    serving = served_model()
+
+    def content() -> dict[str, Any]:
+        stored, activation = serving.stored, Activation.objects.get(pk=serving.activation)
+        return {
+            "sha256": stored.sha256,
+            "run_id": stored.run_id,
+            "created": stored.metadata["created"],
+            "activated": activation.at.isoformat(),
+            "movies": stored.movies,
+            "dataset": stored.metadata["dataset"],
+            "evaluation": stored.metadata["evaluation"],
+            "metadata": stored.metadata,
+        }
+
+    return answered(request, serving, content)
 
 
-@endpoint("PUT")
-def bundle(request: HttpRequest, sha256: str) -> HttpResponse:
-    """Take in a bundle under its SHA-256; a repeat is harmless."""
-    _require_token(request)
-    length = _checked_length(request)
-    _check_names(sha256, request.headers.get("Content-Digest", ""))
-    try:
-        stored, new = publishing.receive(request.read, sha256=sha256, length=length)
-    except publishing.UploadError as error:
-        raise Problem(400, str(error)) from error
-    except UnreadablePostError as error:
-        raise Problem(400, "The connection broke before the body was whole. Send it again.") from error
-    except BundleError as error:
-        raise Problem(422, f"The bundle is invalid: {error}.") from error
-    content = {"sha256": stored.sha256, "run_id": stored.run_id, "movies": stored.movies}
-    return JsonResponse(content, status=201 if new else 200)
-
-
-@endpoint("POST")
-def activate(request: HttpRequest, sha256: str) -> HttpResponse:
-    """Make an uploaded bundle the one that serves, when it stands a smoke query."""
-    _require_token(request)
-    stored = StoredBundle.objects.filter(sha256=sha256).first()
-    if stored is None or not stored.path.exists():
-        raise Problem(404, f"There is no bundle {sha256}: PUT /api/bundles/{sha256} first.")
-    try:
-        previous = publishing.activate(stored)
-    except publishing.ActivationError as error:
-        raise Problem(422, f"{error} The model that served before goes on.") from error
-    return JsonResponse({"sha256": stored.sha256, "previous": previous}, headers={MODEL_HEADER: stored.sha256})
-
-
-def _require_token(request: HttpRequest) -> None:
-    expected = settings.NIGHTREEL_TOKEN_SHA256
-    challenge = {"WWW-Authenticate": 'Bearer realm="nightreel"'}
-    if not expected:
-        detail = "This site takes no bundles: set NIGHTREEL_SITE_TOKEN in its environment and restart it."
-        raise Problem(401, detail, headers=challenge)
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = hashlib.sha256(token.strip().encode()).hexdigest()
-    if not hmac.compare_digest(given, expected) or scheme.lower() != "bearer":
-        raise Problem(401, "Send the site's token as `Authorization: Bearer TOKEN`.", headers=challenge)
-
-
-def _content_length(request: HttpRequest) -> int | None:
-    text = request.META.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _checked_length(request: HttpRequest) -> int:
-    length, most = _content_length(request), settings.NIGHTREEL_MAX_BUNDLE_BYTES
-    if length is None:
-        raise Problem(411, "Send the bundle with a Content-Length; chunked uploads are not taken.")
-    if length > most:
-        raise Problem(413, f"The bundle has {length} bytes; this site takes {most} (NIGHTREEL_SITE_MAX_BUNDLE_BYTES).")
-    return length
-
-
-def _check_names(sha256: str, content_digest: str) -> None:
-    """Both names of the body must be there and say the same, before the body is worth reading."""
-    if not SHA256_NAME.fullmatch(sha256):
-        raise Problem(400, "A bundle's name is its SHA-256 in 64 lower-case hexadecimal digits.")
-    found = SHA256_DIGEST.search(content_digest)
-    if found is None:
-        raise Problem(400, "Send the body's digest as `Content-Digest: sha-256=:BASE64:` (RFC 9530).")
-    try:
-        digest = base64.b64decode(found["base64"], validate=True).hex()
-    except binascii.Error as error:
-        raise Problem(400, "The Content-Digest is no base64.") from error
-    if digest != sha256:
-        raise Problem(400, f"The Content-Digest says {digest}, the name says {sha256}: one of them is wrong.")
-
-
-@endpoint("GET")
-def health(request: HttpRequest) -> HttpResponse:
-    """Say that the process and its database answer, and which model serves."""
-    activation = Activation.objects.current()
-    return JsonResponse({"status": "ok", "model": None if activation is None else activation.bundle_id})
+api_page = page_view(api)
+urls = api.urls  # once: ninja counts how often it is asked

@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core import checks
 
-from config.checks import check_publish_token, check_secret_key
+from config.checks import check_secret_key, check_tokens
 
 
 class RecommenderConfig(AppConfig):
@@ -14,4 +14,4 @@ class RecommenderConfig(AppConfig):
     def ready(self) -> None:
         """Run the environment's checks with Django's own, before any management command."""
         checks.register(check_secret_key, checks.Tags.security)
-        checks.register(check_publish_token, checks.Tags.security, deploy=True)
+        checks.register(check_tokens, checks.Tags.security, deploy=True)

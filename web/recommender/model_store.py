@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from django.conf import settings
 
 from nightreel.bundle.reader import Bundle, open_bundle
 from nightreel.bundle.schema import BundleError
 from nightreel.recommend.taste_model import TasteModel
 from recommender.models import Activation, StoredBundle
+
+ASKED_AGAIN_AFTER = 1.0
+"""Seconds after which the database is asked in any case, should a marker have got lost."""
 
 
 class ModelUnavailable(RuntimeError):
@@ -22,6 +30,7 @@ class ServedModel:
     stored: StoredBundle
     bundle: Bundle
     taste_model: TasteModel
+    activation: int = 0
 
     @classmethod
     def open(cls, stored: StoredBundle) -> ServedModel:
@@ -44,32 +53,70 @@ class ServedModel:
         return self.bundle.row_of(movie_id) is not None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """A model, and until when it can be taken for the one that serves as long as the marker stays as it is."""
+
+    model: ServedModel
+    marker: tuple[str, int, int] | None
+    until: float
+
+
 class ModelStore:
     """Holds the opened model of this process; safe to ask from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._opened: ServedModel | None = None
+        self._opened: _Opened | None = None
 
     def current(self) -> ServedModel | None:
-        """Return the model that serves now, or None before the first; one query, and a file only when it changed.
+        """Return the model that serves now, or None before the first.
 
-        ModelUnavailable when its file cannot be opened.
+        Costs a look at a file's time; the database is asked when that changed, and once a second.
+        ModelUnavailable when the model's file cannot be opened.
         """
+        marker = _marker()  # before the database, or a change in between would go unnoticed
+        opened, now = self._opened, time.monotonic()
+        if opened is not None and marker is not None and opened.marker == marker and now < opened.until:
+            return opened.model
         activation = Activation.objects.current()
-        return None if activation is None else self._open(activation.bundle)
-
-    def _open(self, stored: StoredBundle) -> ServedModel:
-        opened = self._opened
-        if opened is not None and opened.sha256 == stored.sha256:
-            return opened
+        if activation is None:
+            return None
         with self._lock:
-            if self._opened is None or self._opened.sha256 != stored.sha256:
-                try:
-                    self._opened = ServedModel.open(stored)
-                except (BundleError, ValueError, OSError) as error:
-                    raise ModelUnavailable(f"Model {stored.sha256} cannot be opened: {error}.") from error
-            return self._opened
+            model = self._model(activation)
+            self._opened = _Opened(model=model, marker=marker, until=now + ASKED_AGAIN_AFTER)
+        return model
+
+    def _model(self, activation: Activation) -> ServedModel:
+        """Return the opened model of an activation; the file is mapped anew only when it is another one."""
+        opened = self._opened.model if self._opened else None
+        if opened is not None and opened.sha256 == activation.bundle_id:
+            return opened if opened.activation == activation.pk else replace(opened, activation=activation.pk)
+        try:
+            return replace(ServedModel.open(activation.bundle), activation=activation.pk)
+        except (BundleError, ValueError, OSError) as error:
+            raise ModelUnavailable(f"Model {activation.bundle_id} cannot be opened: {error}.") from error
+
+
+def _marker_path() -> Path:
+    return Path(settings.NIGHTREEL_DATA_FOLDER) / "serving"
+
+
+def _marker() -> tuple[str, int, int] | None:
+    path = os.path.join(settings.NIGHTREEL_DATA_FOLDER, "serving")
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (path, found.st_mtime_ns, found.st_ino)
+
+
+def mark_change(activation: Activation) -> None:
+    """Tell every process that another model serves, by a file that each looks at."""
+    path = _marker_path()
+    draft = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_ident()}")
+    draft.write_text(f"{activation.bundle_id}\n")
+    draft.replace(path)
 
 
 store = ModelStore()

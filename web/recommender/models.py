@@ -8,6 +8,8 @@ from typing import ClassVar, Self
 from django.conf import settings
 from django.db import models
 
+from recommender.tokens import ApiToken as ApiToken  # noqa: PLC0414 (a model too, kept beside what it is for)
+
 
 def bundles_folder() -> Path:
     """Return the folder that holds the bundles' files."""
@@ -23,6 +25,7 @@ class StoredBundle(models.Model):
     movies = models.PositiveIntegerField()
     metadata = models.JSONField(help_text="the bundle's own metadata, as it was written")
     uploaded = models.DateTimeField(auto_now_add=True)
+    refused = models.TextField(blank=True, default="", help_text="why its last activation failed, if it did")
 
     def __str__(self) -> str:
         return f"{self.sha256[:12]} ({self.run_id})"
@@ -44,6 +47,17 @@ class ActivationQuerySet(models.QuerySet["Activation"]):
         """Return the digests of the bundles that served last, the serving one first, each once."""
         served = self.values("bundle_id").annotate(last=models.Max("pk")).order_by("-last")
         return [row["bundle_id"] for row in served[:count]]
+
+    def before(self, activation: Activation) -> StoredBundle | None:
+        """Return the bundle that served before an activation's bundle first did: what going back goes back to.
+
+        So going back twice goes back two models, and not to and fro.
+        """
+        first = self.filter(bundle=activation.bundle_id).order_by("pk").first()
+        earlier = (
+            None if first is None else self.filter(pk__lt=first.pk).select_related("bundle").order_by("-pk").first()
+        )
+        return None if earlier is None else earlier.bundle
 
 
 class Activation(models.Model):

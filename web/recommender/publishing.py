@@ -6,24 +6,28 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from django.db import transaction
 from django.utils import timezone
 
 from nightreel.bundle.reader import Bundle, validate_bundle
 from nightreel.bundle.schema import BundleError
-from nightreel.recommend.taste_model import TASTES
-from recommender.model_store import ServedModel
+from recommender import metrics, reports
+from recommender.model_store import mark_change
 from recommender.models import Activation, Movie, StoredBundle, bundles_folder
 from recommender.search import fold
+from recommender.smoke import ActivationError, ask_as_a_visitor, ask_the_file
+
+__all__ = ["ActivationError", "NoRoomError", "UploadError", "activate", "receive", "roll_back"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,10 @@ KEPT_BEFORE = 3
 """How many bundles that served before are kept to go back to."""
 UNUSED_FOR = timedelta(days=1)
 """How long an uploaded bundle may wait for its activation."""
+MOST_WAITING = 10
+"""How many bundles may wait at a time; when another one comes, the oldest goes."""
+ROOM_LEFT = 256 * 1024**2
+"""Bytes that stay free on the disk, whatever comes: the database needs to write."""
 DRAFT_PREFIX = ".upload-"
 MOVIE_BATCH = 500
 
@@ -40,22 +48,45 @@ class UploadError(ValueError):
     """The bytes are not the ones that were announced."""
 
 
-class ActivationError(ValueError):
-    """The bundle cannot serve; the one before goes on."""
+class NoRoomError(OSError):
+    """The disk is too full for the upload."""
+
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many are done."""
+
+
+def _unseen(done: int, total: int) -> None:
+    """Show nothing."""
 
 
 def receive(read: Callable[[int], bytes], *, sha256: str, length: int) -> tuple[StoredBundle, bool]:
     """Store a bundle that arrives in pieces and return it, and whether it was new here.
 
     `read` gives up to so many bytes, b"" at the end. Nothing is left behind by an upload that fails: UploadError
-    when it is cut short or another than its name says, BundleError when it is no valid bundle.
+    when it is cut short or another than its name says, BundleError when it is no valid bundle, NoRoomError when the
+    disk would be full.
     """
     folder = bundles_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _sweep_drafts(folder)
-    with _draft(folder) as draft:
-        _write_checked(draft, read, sha256=sha256, length=length)
-        return _store(draft, _checked_bundle(draft), sha256)
+    try:
+        _check_room(folder, length)
+        with _draft(folder) as draft:
+            _write_checked(draft, read, sha256=sha256, length=length)
+            stored, new = _store(draft, _checked_bundle(draft), sha256)
+    except (UploadError, BundleError, OSError):
+        metrics.UPLOADS.labels("refused").inc()
+        raise
+    metrics.UPLOADS.labels("stored" if new else "known").inc()
+    _remove_waiting()
+    return stored, new
+
+
+def _check_room(folder: Path, length: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < length + ROOM_LEFT:
+        raise NoRoomError(f"The disk has {free} bytes left, too few for this bundle: remove old ones or enlarge it.")
 
 
 @contextmanager
@@ -144,7 +175,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _upsert_movies(bundle: Bundle, dataset: str) -> None:
+def _upsert_movies(bundle: Bundle, dataset: str, progress: Progress) -> None:
     columns = zip(
         bundle.movie_ids.tolist(),
         bundle.titles,
@@ -153,64 +184,81 @@ def _upsert_movies(bundle: Bundle, dataset: str) -> None:
         bundle.rating_counts.tolist(),
         strict=True,
     )
-    Movie.objects.bulk_create(
-        (
-            Movie(
-                dataset=dataset,
-                movie_id=movie_id,
-                title=title,
-                year=year,
-                genres=genres,
-                search_key=fold(title),
-                rating_count=rating_count,
-            )
-            for movie_id, title, year, genres, rating_count in columns
-        ),
-        batch_size=MOVIE_BATCH,
-        update_conflicts=True,
-        unique_fields=["dataset", "movie_id"],
-        update_fields=["title", "year", "genres", "search_key", "rating_count"],
+    rows = (
+        Movie(
+            dataset=dataset,
+            movie_id=movie_id,
+            title=title,
+            year=year,
+            genres=genres,
+            search_key=fold(title),
+            rating_count=rating_count,
+        )
+        for movie_id, title, year, genres, rating_count in columns
     )
+    done = 0
+    while batch := list(islice(rows, MOVIE_BATCH)):
+        Movie.objects.bulk_create(
+            batch,
+            update_conflicts=True,
+            unique_fields=["dataset", "movie_id"],
+            update_fields=["title", "year", "genres", "search_key", "rating_count"],
+        )
+        done += len(batch)
+        progress(done, len(bundle))
 
 
-def activate(stored: StoredBundle) -> str | None:
+def activate(stored: StoredBundle, *, progress: Progress = _unseen) -> str | None:
     """Make a stored bundle the one that serves and return the digest of the one before it.
 
-    Repeating it changes nothing and answers the same. ActivationError when the bundle does not stand the smoke
-    query or its file is gone.
+    It is asked twice: the file by itself, and then, already switched on but seen by nobody else, the way a visitor
+    asks it. When either fails, everything is as it was and ActivationError says why. Repeating an activation changes
+    nothing and answers the same. `progress` is told of the movies.
     """
-    bundle = _smoke_query(stored)
-    with transaction.atomic():
+    try:
+        before = _switch(stored, progress)
+    except ActivationError as error:
+        metrics.ACTIVATIONS.labels("rolled back").inc()
+        StoredBundle.objects.filter(pk=stored.pk).update(refused=str(error))
+        logger.error("bundle %s of run %s does not serve: %s", stored.sha256, stored.run_id, error)
+        raise
+    metrics.ACTIVATIONS.labels("serves").inc()
+    _remove_old_files()
+    return before
+
+
+def _switch(stored: StoredBundle, progress: Progress) -> str | None:
+    bundle = ask_the_file(stored)
+    with transaction.atomic():  # whatever is raised within takes the movies and the switch back
         last = Activation.objects.current()
         if last is None or last.bundle_id != stored.pk:
             if not stored.path.exists():
                 raise ActivationError(f"The file of {stored.sha256} was removed meanwhile: upload it again.")
             # Titles come with the model that they belong to: neither an upload nor going back may mix two.
-            _upsert_movies(bundle, stored.dataset)
+            _upsert_movies(bundle, stored.dataset, progress)
             last = Activation.objects.create(bundle=stored)
+            ask_as_a_visitor(stored)
             logger.info("bundle %s of run %s serves now", stored.sha256, stored.run_id)
         before = Activation.objects.filter(pk__lt=last.pk).order_by("-pk").first()
-    _remove_old_files()
+        StoredBundle.objects.filter(pk=stored.pk).update(refused="")
+    mark_change(last)
     return None if before is None else before.bundle_id
 
 
-def _smoke_query(stored: StoredBundle) -> Bundle:
-    """Open the file as a worker would and ask it what a visitor would; ActivationError when it fails."""
-    try:
-        model = ServedModel.open(stored)
-        best = np.argsort(-model.bundle.rating_counts, kind="stable")[:3].tolist()
-        for taste in TASTES.values():
-            for ratings in ([5.0] * len(best), [1.0] * len(best)):
-                scores = model.taste_model.score(seeds=best, ratings=ratings, taste=taste)
-                if not np.isfinite(scores.values).all():
-                    raise ActivationError(f"The smoke query at taste {taste:g} gave scores that are not finite.")
-                if len(model.bundle) > len(best) and not scores.top(10):
-                    raise ActivationError(f"The smoke query at taste {taste:g} recommended nothing.")
-        return model.bundle
-    except ActivationError:
-        raise
-    except (BundleError, ValueError, ArithmeticError, OSError) as error:
-        raise ActivationError(f"The smoke query failed: {error}") from error
+def roll_back(*, expected: str | None = None, progress: Progress = _unseen) -> StoredBundle:
+    """Make the bundle serve that served before this one first did, and return it.
+
+    ActivationError when there is none, when it is another than `expected` (what somebody was shown), when its file
+    is gone or it fails its smoke query.
+    """
+    current = Activation.objects.current()
+    earlier = None if current is None else Activation.objects.before(current)
+    if earlier is None:
+        raise ActivationError("No other model served before this one, so there is nothing to go back to.")
+    if expected is not None and earlier.sha256 != expected:
+        raise ActivationError("Another model serves by now than when the page was opened: look again.")
+    activate(earlier, progress=progress)
+    return earlier
 
 
 def _remove_old_files() -> None:
@@ -220,4 +268,16 @@ def _remove_old_files() -> None:
         waiting = timezone.now() - UNUSED_FOR
         for stored in StoredBundle.objects.exclude(pk__in=kept):
             if stored.activations.exists() or stored.uploaded < waiting:
-                stored.path.unlink(missing_ok=True)
+                _remove_files(stored)
+
+
+def _remove_waiting() -> None:
+    """Delete the files of the uploads that nobody activated, but for the newest few."""
+    with transaction.atomic():
+        for stored in StoredBundle.objects.filter(activations=None).order_by("-uploaded", "-pk")[MOST_WAITING:]:
+            _remove_files(stored)
+
+
+def _remove_files(stored: StoredBundle) -> None:
+    stored.path.unlink(missing_ok=True)
+    reports.report_path(stored).unlink(missing_ok=True)
