@@ -105,10 +105,10 @@ def test_three_movies_without_javascript(visit):
     for number, typed in enumerate(["toy story", "star wars", "amelie"], start=1):
         page.locator(f"#title{number}").fill(typed)
     page.locator("[name=rating3][value='1']").check(force=True)
-    page.get_by_role("button", name="Recommend ten").click()
+    page.get_by_role("button", name="Find ten films").click()
     sync_api.expect(page.get_by_text("Which one do you mean?")).to_be_visible()
     page.get_by_role("radio", name="The Empire Strikes Back").check()
-    page.get_by_role("button", name="Recommend ten").click()
+    page.get_by_role("button", name="Find ten films").click()
     expect_ten_with_reasons(page, "Toy Story", "The Empire Strikes Back", "Amélie")
 
 

@@ -16,6 +16,9 @@ NIGHTREEL_DATA_FOLDER = environment.data_folder()
 NIGHTREEL_TOKEN_SHA256 = environment.publish_token_sha256()
 NIGHTREEL_MAX_BUNDLE_BYTES = environment.number("MAX_BUNDLE_BYTES", default=environment.HALF_A_GIBIBYTE)
 
+NIGHTREEL_TMDB_KEY = environment.text("TMDB_KEY")
+NIGHTREEL_TRUSTED_PROXIES = environment.number("TRUSTED_PROXIES", default=0)  # hops that set X-Forwarded-For
+
 INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",  # development serves files the way production does
     "django.contrib.staticfiles",
@@ -59,6 +62,7 @@ SECURE_SSL_REDIRECT = TLS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # load balancers ask over plain HTTP
 SECURE_HSTS_SECONDS = environment.number("HSTS_SECONDS", default=31_536_000) if TLS else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
+CSRF_FAILURE_VIEW = "recommender.problems.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CSP = {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 
 from nightreel.bundle.reader import Bundle, open_bundle
 from nightreel.bundle.schema import BundleError
 from nightreel.recommend.taste_model import TasteModel
+from recommender.catalogue import Catalogue
 from recommender.models import Activation, StoredBundle
 
 
@@ -29,6 +31,11 @@ class ServedModel:
         bundle = open_bundle(stored.path)
         return cls(stored=stored, bundle=bundle, taste_model=TasteModel.from_bundle(bundle))
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What its movies can be filtered by; the first to ask waits for it."""
+        return Catalogue(self.bundle)
+
     @property
     def sha256(self) -> str:
         """The model's id."""
@@ -38,6 +45,11 @@ class ServedModel:
     def dataset(self) -> str:
         """Name of the data set whose movie ids the model speaks."""
         return self.stored.dataset
+
+    @property
+    def size(self) -> str:
+        """How many movies it knows, for people to read."""
+        return f"{len(self.bundle):,}"
 
     def knows(self, movie_id: int) -> bool:
         """Say whether the model has a movie."""

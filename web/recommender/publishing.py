@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from nightreel.bundle.schema import BundleError
 from nightreel.recommend.taste_model import TASTES
 from recommender.model_store import ServedModel
 from recommender.models import Activation, Movie, StoredBundle, bundles_folder
-from recommender.search import fold
+from recommender.search import fold, fold_names
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ UNUSED_FOR = timedelta(days=1)
 """How long an uploaded bundle may wait for its activation."""
 DRAFT_PREFIX = ".upload-"
 MOVIE_BATCH = 500
+EXTERNAL_ID = re.compile(r"\d{1,12}", re.ASCII)
 
 
 class UploadError(ValueError):
@@ -151,6 +153,9 @@ def _upsert_movies(bundle: Bundle, dataset: str) -> None:
         bundle.years,
         bundle.genres,
         bundle.rating_counts.tolist(),
+        bundle.alternate_titles,
+        bundle.imdb_ids,
+        bundle.tmdb_ids,
         strict=True,
     )
     Movie.objects.bulk_create(
@@ -163,14 +168,33 @@ def _upsert_movies(bundle: Bundle, dataset: str) -> None:
                 genres=genres,
                 search_key=fold(title),
                 rating_count=rating_count,
+                alternate_titles=others,
+                names=fold_names([title, *others]),
+                imdb_id=digits(imdb_id),
+                tmdb_id=digits(tmdb_id),
             )
-            for movie_id, title, year, genres, rating_count in columns
+            for movie_id, title, year, genres, rating_count, others, imdb_id, tmdb_id in columns
         ),
         batch_size=MOVIE_BATCH,
         update_conflicts=True,
         unique_fields=["dataset", "movie_id"],
-        update_fields=["title", "year", "genres", "search_key", "rating_count"],
+        update_fields=[
+            "title",
+            "year",
+            "genres",
+            "search_key",
+            "rating_count",
+            "alternate_titles",
+            "names",
+            "imdb_id",
+            "tmdb_id",
+        ],
     )
+
+
+def digits(text: str | None) -> str:
+    """Return an id of IMDb or TMDB when it is one, else "": it becomes a part of addresses."""
+    return text if text and EXTERNAL_ID.fullmatch(text) else ""
 
 
 def activate(stored: StoredBundle) -> str | None:
