@@ -165,7 +165,7 @@ class TasteModel:
     def score_stranger(self, *, draw: int, taste: float) -> Scores:
         """Score all movies for somebody made up: a taste drawn from the population's, the same for the same `draw`."""
         factors = self.embedding.shape[1]
-        direction = np.random.default_rng(draw).standard_normal(factors).astype(np.float32)
+        direction = np.asarray(np.random.default_rng(draw).standard_normal(factors), dtype=np.float32)
         prior_shares, values = self._combine(self.path.at(taste), direction)
         weights = np.zeros(0)
         return Scores(values=values, seeds=[], prior_shares=prior_shares, embedding=self.embedding, weights=weights)
@@ -177,7 +177,7 @@ class TasteModel:
         """
         ground = np.float32(LIKENESS_GROUND * self.offset)
         known = (self.variance + ground) * (self.variance[row] + ground)
-        alike: Float32 = (self.embedding @ self.embedding[row]) / np.sqrt(known)
+        alike: Float32 = np.divide(self.embedding @ self.embedding[row], np.sqrt(known), dtype=np.float32)
         return alike
 
     def _combine(self, point: TastePoint, direction: Float32) -> tuple[Float32, Float32]:

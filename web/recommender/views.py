@@ -75,8 +75,7 @@ def answers(request: HttpRequest) -> HttpResponse:
 def _submitted(request: HttpRequest, model: ServedModel) -> HttpResponse:
     """Turn a filled form into its link, or show it again with what is left to say."""
     if DRAW_BUTTON in request.GET:
-        draw = secrets.randbelow(LARGEST_DRAW + 1)
-        return _redirect(Question.of_form(request.GET, seeds=(), draw=draw))
+        return _redirect(Question.of_form(request.GET, seeds=(), draw=secrets.randbelow(LARGEST_DRAW + 1)))
     slots = form.submitted_slots(request.GET, model)
     seeds = form.seeds_of(slots)
     question = Question.of_form(request.GET, seeds=seeds)
