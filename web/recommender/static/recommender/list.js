@@ -127,12 +127,12 @@ async function eraseAll() {
 }
 
 if (memory.works()) {
-  root.hidden = false;
   memory.onChange(paint);
   listen();
   paint();
   consent.keepSynced();
 } else {
+  root.hidden = true;
   status.classList.remove("quiet");
   status.textContent = "This browser keeps nothing for this site, so there is no list.";
 }

@@ -100,6 +100,7 @@ async function refresh({ count = 10, quiet = false } = {}) {
   try {
     const response = await fetch("/answers", { method: "POST", body, signal: request.signal });
     if (!response.ok) throw new Error(`the site answered ${response.status}`);
+    answers.classList.add("live"); // only what comes with the page floats in
     // The same site wrote and escaped it; the policy of this page lets no script in it run.
     answers.innerHTML = await response.text();
   } catch (error) {
@@ -117,7 +118,6 @@ async function refresh({ count = 10, quiet = false } = {}) {
 }
 
 function decorate() {
-  answers.classList.add("live");
   showMarks(answers);
   const copy = answers.querySelector("[data-copy]");
   if (copy && navigator.clipboard) copy.hidden = false;
