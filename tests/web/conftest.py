@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as site_settings
 from django.test import Client
 
 from recommender import publishing
@@ -15,6 +16,7 @@ from recommender.models import StoredBundle
 from tests.web.made_bundles import MadeBundle, make_bundle
 
 TOKEN = "a-token-for-tests-only"
+site_settings.SECRET_KEY = "only-for-tests"  # the site itself starts with none in its settings
 
 
 @pytest.fixture(autouse=True)

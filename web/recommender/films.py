@@ -36,12 +36,14 @@ def film(request: HttpRequest, movie_id: int) -> HttpResponse:
     if movie is None:
         raise Http404
     details = FilmDetails.objects.of([movie.tmdb_id]).get(movie.tmdb_id)
+    alike = similar_cards(similar(model, movie_id, count=SIMILAR))
     context = {
         "model": model,
         "card": film_card(movie, details),
         "movie": movie,
         "details": details,
-        "similar": similar_cards(similar(model, movie_id, count=SIMILAR)),
+        "similar": alike,
+        "attributed": details is not None or any(card.poster for card in alike),
         "rating_words": RATING_WORDS,
         "page_url": request.build_absolute_uri(),
     }

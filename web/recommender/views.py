@@ -122,9 +122,11 @@ def _results(model: ServedModel, question: Question, *, mine: tuple[int, ...] = 
     hidden = tuple(dict.fromkeys((*question.filters.hidden, *mine)))
     found = answer(model, question.hiding(hidden))
     more = question.more() if len(found.recommendations) == question.count else None
+    shown = cards(found.recommendations)
     return {
         "answered": True,
-        "cards": cards(found.recommendations),
+        "cards": shown,
+        "pictured": any(card.poster for card in shown),
         "passed": found.passed,
         "short": len(found.recommendations) < question.count,
         "question": question,
