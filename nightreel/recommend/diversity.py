@@ -18,7 +18,7 @@ Float32 = npt.NDArray[np.float32]
 
 POOL = 400
 """How many of the best movies compete; more than anybody turns pages for."""
-ALIKE_FROM = 0.8
+ALIKE_FROM = 0.9
 """The correlation from which two movies count as alike; below it a movie is not held back at all."""
 STRENGTH = 0.4
 """How far a wholly alike movie falls, in parts of the best score."""
