@@ -1,18 +1,22 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test long chaos check format requirements wheelhouse clean contract fuzz bench-site
+.PHONY: help demo test long chaos check format requirements wheelhouse clean contract fuzz bench-site site lighthouse
 SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
 NEEDS := requirements/setup.txt requirements/dev.txt pyproject.toml
 ARGS ?=
+PORT ?= 8000
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(READY) ## Run the whole of Nightreel on this machine (ARGS=--exit ends by itself)
 	@$(BIN)/nightreel demo $(ARGS)
+
+site: $(READY) ## Serve the site with the newest bundle at hand, or a small one that it makes (PORT=8000)
+	@$(BIN)/nightreel serve --port $(PORT)
 
 test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/browser
@@ -38,6 +42,9 @@ fuzz: $(READY) ## Send the site hostile bundles, queries and headers (FUZZ_EXAMP
 
 bench-site: $(READY) ## Measure the site: scoring, requests per second, a model swap under load, memory
 	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.site $(ARGS)
+
+lighthouse: $(READY) ## Lighthouse on the pages, phone and desktop; needs npm and Chromium (ARGS=--url for a running site)
+	@$(BIN)/python -m benchmarks.lighthouse $(ARGS)
 
 check: $(READY) ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .

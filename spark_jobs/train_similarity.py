@@ -318,6 +318,7 @@ def movie_columns(movie_ids: npt.NDArray[Any], movies: dict[int, Movie], counts:
     return {
         "movie_id": movie_ids,
         "title": [movie.title for movie in known],
+        "alternate_titles": [list(movie.alternates) for movie in known],
         "year": [movie.year for movie in known],
         "genres": [list(movie.genres) for movie in known],
         "imdb_id": [movie.imdb_id for movie in known],

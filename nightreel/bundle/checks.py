@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from nightreel.bundle.schema import BundleMetadata
 Numbers = npt.NDArray[Any]
 
 LONGEST_TITLE, LONGEST_NAME = 500, 250
+MOST_TITLES = 20
+"""How many other names a movie may have."""
 ROUNDING = 1e-4
 """How far a float32 correlation may lie beyond 1."""
 
@@ -42,11 +45,20 @@ def check_rows(batch: pa.RecordBatch) -> None:
             holes += column.flatten().null_count
         if holes:
             raise BundleError(f"column {field.name} has {holes} nulls; it must have none")
-    for row, title in enumerate(batch.column("title").to_pylist()):
-        if not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable():
-            raise BundleError(
-                f"column title must hold 1 to {LONGEST_TITLE} printable characters (first wrong at row {row})"
-            )
+    _check_titles("title", ([title] for title in batch.column("title").to_pylist()))
+    if "alternate_titles" in batch.schema.names:
+        _check_titles("alternate_titles", batch.column("alternate_titles").to_pylist())
+
+
+def _check_titles(name: str, rows: Iterable[list[str]]) -> None:
+    for row, titles in enumerate(rows):
+        if len(titles) > MOST_TITLES:
+            raise BundleError(f"column {name} may hold {MOST_TITLES} titles a movie (first wrong at row {row})")
+        for title in titles:
+            if not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable():
+                raise BundleError(
+                    f"column {name} must hold 1 to {LONGEST_TITLE} printable characters (first wrong at row {row})"
+                )
 
 
 def check_movies(movie_ids: Numbers, rating_counts: Numbers, mean_ratings: Numbers) -> None:

@@ -19,7 +19,8 @@ from nightreel.bundle.schema import BundleMetadata, bundle_schema
 def write_bundle(path: str | os.PathLike[str], *, columns: Mapping[str, Any], metadata: BundleMetadata) -> str:
     """Write one column per name of `bundle_schema` and return the file's SHA-256.
 
-    Columns are NumPy arrays ((m,) or (m, f), (m, k)), Arrow arrays or lists. The file appears under its name
+    Columns are NumPy arrays ((m,) or (m, f), (m, k)), Arrow arrays or lists; without `alternate_titles` no movie has
+    other names. The file appears under its name
     only when it is whole and valid; BundleError, and no file, when it would not be.
     """
     target = Path(path)
@@ -48,7 +49,8 @@ def _record_batch(columns: Mapping[str, Any], metadata: BundleMetadata) -> pa.Re
         schema = bundle_schema(
             factors=np.shape(columns["embedding"])[1], neighbours=np.shape(columns["neighbour_ids"])[1]
         )
-        arrays = [_array(columns[field.name], field.type) for field in schema]
+        full = {"alternate_titles": [[]] * len(columns["movie_id"])} | dict(columns)
+        arrays = [_array(full[field.name], field.type) for field in schema]
     except KeyError as error:
         raise BundleError(f"column {error} is missing") from error
     except (pa.ArrowException, IndexError) as error:

@@ -13,7 +13,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from nightreel.bundle.publish import PublishError
-from nightreel.cli import cluster, demo, model, sandbox
+from nightreel.cli import cluster, demo, model, sandbox, serve
 from nightreel.cli.output import UsageError
 from nightreel.cluster.errors import ClusterError
 from nightreel.local.services import ServiceError
@@ -31,6 +31,7 @@ app = typer.Typer(
 cluster.register(app)
 model.register(app)
 demo.register(app)
+serve.register(app)
 app.add_typer(sandbox.app, name="sandbox")
 
 

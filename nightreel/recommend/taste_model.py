@@ -27,6 +27,8 @@ Float64 = npt.NDArray[np.float64]
 TASTES = {"familiar": 0.0, "balanced": 0.5, "adventurous": 1.0}
 DEFAULT_TASTE = 0.5
 LOWEST_RATING, HIGHEST_RATING = 0.5, 5.0
+LIKENESS_GROUND = 0.1
+"""The variance, in parts of the score's offset, below which a movie is not known well enough to be like another."""
 
 DEFAULT_PATH = TastePath(
     offset=0.35,
@@ -157,11 +159,34 @@ class TasteModel:
         # A prior above 1, possible for a factor model, leaves no way up: a like then says nothing new.
         evidence = rating_pull(ratings) * np.maximum(1 - self.prior[rows].astype(np.float64), 0)
         weights: Float64 = np.linalg.solve(chosen @ chosen.T + noise, evidence)
+        prior_shares, values = self._combine(point, (weights @ chosen).astype(np.float32))
+        return Scores(values=values, seeds=seeds, prior_shares=prior_shares, embedding=self.embedding, weights=weights)
+
+    def score_stranger(self, *, draw: int, taste: float) -> Scores:
+        """Score all movies for somebody made up: a taste drawn from the population's, the same for the same `draw`."""
+        factors = self.embedding.shape[1]
+        direction = np.asarray(np.random.default_rng(draw).standard_normal(factors), dtype=np.float32)
+        prior_shares, values = self._combine(self.path.at(taste), direction)
+        weights = np.zeros(0)
+        return Scores(values=values, seeds=[], prior_shares=prior_shares, embedding=self.embedding, weights=weights)
+
+    def likeness(self, row: int) -> Float32:
+        """Return every movie's correlation with one (m,), drawn towards 0 where little is known of a movie.
+
+        Without that, movies that one and the same person liked once would be everybody's nearest neighbours.
+        """
+        ground = np.float32(LIKENESS_GROUND * self.offset)
+        known = (self.variance + ground) * (self.variance[row] + ground)
+        alike: Float32 = np.divide(self.embedding @ self.embedding[row], np.sqrt(known), dtype=np.float32)
+        return alike
+
+    def _combine(self, point: TastePoint, direction: Float32) -> tuple[Float32, Float32]:
+        """Return β pᵢ and the scores (m,) of a taste that lies `direction` (f,) from the population's."""
         prior_shares: Float32 = np.float32(point.beta) * self.prior
-        values = prior_shares + self.embedding @ (weights @ chosen).astype(np.float32)
+        values: Float32 = prior_shares + self.embedding @ direction
         if point.eta:
             values *= np.exp(np.float32(-point.eta) * self._log_scale)
-        return Scores(values=values, seeds=seeds, prior_shares=prior_shares, embedding=self.embedding, weights=weights)
+        return prior_shares, values
 
     def _checked_rows(self, seeds: Sequence[int], ratings: Sequence[float]) -> npt.NDArray[np.intp]:
         rows = np.asarray(seeds, dtype=np.intp)

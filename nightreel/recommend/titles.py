@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TextIO
 
-from nightreel.bundle.checks import LONGEST_TITLE
+from nightreel.bundle.checks import LONGEST_TITLE, MOST_TITLES
 from nightreel.recommend.ratings import DatasetError, Layout
 
 ARTICLES = [
@@ -64,7 +64,8 @@ GENRES_100K = [
 """The order of the nineteen flags in u.item."""
 
 _YEAR = re.compile(r"\s*\((\d{4})(?:[-–](?:\d{4})?)?\)$")
-_ALTERNATE = re.compile(r"(?<!^)\s+\([^()]*\)$")
+_ALTERNATE = re.compile(r"(?<!^)\s+\(([^()]*)\)$")
+_KNOWN_AS = re.compile(r"^(a\.?k\.?a\.?:?)\s+", re.IGNORECASE)
 _ARTICLE = re.compile(rf"^(.+), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
 
 
@@ -77,6 +78,7 @@ class Movie:
     genres: tuple[str, ...] = ()
     imdb_id: str | None = None
     tmdb_id: str | None = None
+    alternates: tuple[str, ...] = ()
 
 
 def display_title(text: str) -> tuple[str, int | None]:
@@ -85,20 +87,39 @@ def display_title(text: str) -> tuple[str, int | None]:
     Alternates in brackets behind the title are left out, an article behind a comma goes to the front:
     "Seven Samurai (The Magnificent Seven) (Shichinin no samurai) (1954)" is Seven Samurai.
     """
+    title, _, year = split_title(text)
+    return title, year
+
+
+def split_title(text: str) -> tuple[str, tuple[str, ...], int | None]:
+    """Split a MovieLens title into its display form, its other names and the year.
+
+    The last pair of brackets holds the original name, so the other names come in reverse: of "Seven Samurai (The
+    Magnificent Seven) (Shichinin no samurai) (1954)" they are Shichinin no samurai and The Magnificent Seven.
+    """
     text = _printable(text)
     title, year = text, None
     if found := _YEAR.search(title):
         title, year = title[: found.start()], int(found[1])
-    bare = title
-    while _ALTERNATE.search(bare):
-        bare = _ALTERNATE.sub("", bare)
+    bare, alternates = title, list[str]()
+    while found := _ALTERNATE.search(bare):
+        bare = bare[: found.start()]
+        alternates.append(found[1])
     # "Birdman: Or (The Unexpected Virtue of Ignorance)": there the brackets are the title.
-    if not re.search(r"(:|\bor)$", bare, re.IGNORECASE):
+    if re.search(r"(:|\bor)$", bare, re.IGNORECASE):
+        alternates = []
+    else:
         title = bare
+    shown = _article_first(title).strip() or text or "Untitled"
+    others = (_article_first(_KNOWN_AS.sub("", name)).strip() for name in alternates)
+    return shown, tuple(dict.fromkeys(name for name in others if name and name != shown))[:MOST_TITLES], year
+
+
+def _article_first(title: str) -> str:
     if found := _ARTICLE.match(title):
         space = "" if found[2].endswith("'") else " "
-        title = f"{found[2]}{space}{found[1]}"
-    return title.strip() or text or "Untitled", year
+        return f"{found[2]}{space}{found[1]}"
+    return title
 
 
 def _printable(text: str) -> str:
@@ -129,17 +150,17 @@ def _csv_movies(file: TextIO) -> Iterator[tuple[int, Movie]]:
     rows = csv.reader(file)
     next(rows, None)
     for row in rows:
-        title, year = display_title(row[1])
-        yield int(row[0]), Movie(title=title, year=year, genres=_genres(row[2].split("|")))
+        title, alternates, year = split_title(row[1])
+        yield int(row[0]), Movie(title=title, year=year, genres=_genres(row[2].split("|")), alternates=alternates)
 
 
 def _100k_movies(file: TextIO) -> Iterator[tuple[int, Movie]]:
     for line in file:
         fields = line.rstrip("\r\n").split("|")
-        title, year = display_title(fields[1])
+        title, alternates, year = split_title(fields[1])
         flags = fields[-len(GENRES_100K) :]
         genres = _genres([name for name, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"])
-        yield int(fields[0]), Movie(title=title, year=year, genres=genres)
+        yield int(fields[0]), Movie(title=title, year=year, genres=genres, alternates=alternates)
 
 
 def _recbole_movies(file: TextIO) -> Iterator[tuple[int, Movie]]:
@@ -148,9 +169,12 @@ def _recbole_movies(file: TextIO) -> Iterator[tuple[int, Movie]]:
     id_at, title_at, year_at, genres_at = map(names.index, ("item_id", "movie_title", "release_year", "class"))
     for line in file:
         fields = line.rstrip("\r\n").split("\t")
-        title, _ = display_title(fields[title_at])
+        title, alternates, _ = split_title(fields[title_at])
         year = int(fields[year_at]) if fields[year_at].isdigit() else None
-        yield int(fields[id_at]), Movie(title=title, year=year, genres=_genres(fields[genres_at].split(" ")))
+        yield (
+            int(fields[id_at]),
+            Movie(title=title, year=year, genres=_genres(fields[genres_at].split(" ")), alternates=alternates),
+        )
 
 
 def _with_links(movies: dict[int, Movie], layout: Layout) -> dict[int, Movie]:

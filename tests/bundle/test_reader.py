@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from nightreel.bundle.reader import content_digest, open_bundle, validate_bundle
-from nightreel.bundle.schema import SCHEMA_VERSION, VERSION_KEY, BundleError
+from nightreel.bundle.schema import METADATA_KEY, SCHEMA_VERSION, VERSION_KEY, BundleError
 
 
 def rewrite(path, *, batch=None, metadata=None, batches=1, options=None):
@@ -79,6 +81,32 @@ def test_open_bundle_refuses_an_unknown_schema_version(write):
     future = open_bundle(path).batch.schema.metadata | {VERSION_KEY: str(SCHEMA_VERSION + 1).encode()}
     with pytest.raises(BundleError, match=f"schema version {SCHEMA_VERSION + 1}; this Nightreel reads"):
         open_bundle(rewrite(path, metadata=future))
+
+
+def test_open_bundle_reads_the_version_before_its_own(write):
+    path = write()
+    batch = open_bundle(path).batch.drop_columns(["alternate_titles"])
+    stored = json.loads(batch.schema.metadata[METADATA_KEY]) | {"schema_version": 1}
+    metadata = {VERSION_KEY: b"1", METADATA_KEY: json.dumps(stored).encode()}
+    assert validate_bundle(rewrite(path, batch=batch, metadata=metadata)).alternate_titles == [[]] * 6
+
+
+def test_open_bundle_refuses_two_versions_that_differ(write):
+    path = write()
+    metadata = open_bundle(path).batch.schema.metadata | {VERSION_KEY: b"1"}
+    with pytest.raises(BundleError, match="says schema version 2, its file says 1"):
+        open_bundle(rewrite(path, metadata=metadata))
+
+
+def test_alternate_titles_come_as_they_were_written(write):
+    written = [["Shichinin no samurai"], [], [], [], [], []]
+    assert validate_bundle(write(alternate_titles=written)).alternate_titles == written
+
+
+@pytest.mark.parametrize("titles", [[" "], ["a\nb"], ["x"] * 21])
+def test_validate_bundle_refuses_strange_alternate_titles(write, titles):
+    with pytest.raises(BundleError, match="column alternate_titles"):
+        write(alternate_titles=[titles, [], [], [], [], []])
 
 
 def test_open_bundle_refuses_an_arrow_file_that_is_no_bundle(write):

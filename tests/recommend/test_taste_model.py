@@ -165,3 +165,24 @@ def test_parse_taste_knows_names_and_numbers(text, taste):
 def test_parse_taste_refuses(text):
     with pytest.raises(ValueError, match="neither one of familiar"):
         parse_taste(text)
+
+
+def test_a_stranger_is_the_same_for_the_same_draw():
+    model = TasteModel(
+        embedding=np.random.default_rng(3).normal(size=(6, 3)).astype(np.float32),
+        prior=np.linspace(0.4, 0.1, 6, dtype=np.float32),
+        residual=np.zeros(6, np.float32),
+        path=PATH,
+    )
+    first, again, other = (model.score_stranger(draw=draw, taste=0.5).values for draw in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_likeness_is_the_correlation_drawn_to_nothing_where_little_is_known():
+    embedding = np.array([[1, 0], [1, 0], [0.001, 0], [0, 1]], np.float32)
+    model = TasteModel(embedding=embedding, prior=np.zeros(4, np.float32), residual=np.zeros(4, np.float32), path=PATH)
+    alike = model.likeness(0)
+    assert alike[1] > 0.9
+    assert 0 < alike[2] < 0.05
+    assert alike[3] == 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nightreel.recommend.ratings import DatasetError, find_layout
-from nightreel.recommend.titles import Movie, display_title, read_movies
+from nightreel.recommend.titles import Movie, display_title, read_movies, split_title
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,25 @@ from nightreel.recommend.titles import Movie, display_title, read_movies
 )
 def test_display_title(text, title, year):
     assert display_title(text) == (title, year)
+
+
+@pytest.mark.parametrize(
+    ("text", "alternates"),
+    [
+        (
+            "Seven Samurai (The Magnificent Seven) (Shichinin no samurai) (1954)",
+            ("Shichinin no samurai", "The Magnificent Seven"),
+        ),
+        ("Amelie (Fabuleux destin d'Amélie Poulain, Le) (2001)", ("Le Fabuleux destin d'Amélie Poulain",)),
+        ("Se7en (a.k.a. Seven) (1995)", ("Seven",)),
+        ("Samurai Assassin (Samurai) (1965)", ("Samurai",)),
+        ("Birdman: Or (The Unexpected Virtue of Ignorance) (2014)", ()),
+        ("Solaris (Solaris) (1972)", ()),
+        ("Toy Story (1995)", ()),
+    ],
+)
+def test_split_title_keeps_the_other_names(text, alternates):
+    assert split_title(text)[1] == alternates
 
 
 def test_read_movies_csv_with_links(tmp_path):

@@ -58,6 +58,7 @@ DRAMA = [
     ("Øya", 2011),
 ]
 KINDS = ((CHILDREN, ["Animation", "Children"]), (SPACE, ["Sci-Fi"]), (DRAMA, ["Drama"]))
+ALTERNATES = {"La Strada": ["The Road"], "Amélie": ["Le Fabuleux destin d'Amélie Poulain"]}
 TASTE_PATH = {
     "offset": 0.1,
     "points": [
@@ -107,6 +108,7 @@ def make_bundle(path: Path, *, run_id: str = "first", dataset: str = "made up", 
         "title": [title for title, _, _ in MOVIES],
         "year": [year for _, year, _ in MOVIES],
         "genres": [genres for _, _, genres in MOVIES],
+        "alternate_titles": [ALTERNATES.get(title, []) for title, _, _ in MOVIES],
         "imdb_id": [None] * count,
         "tmdb_id": [None] * count,
         "rating_count": 1000 - 10 * np.arange(count),

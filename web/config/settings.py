@@ -18,6 +18,8 @@ NIGHTREEL_EXPORT_TOKEN_SHA256 = environment.token_sha256("EXPORT_TOKEN")
 NIGHTREEL_MAX_BUNDLE_BYTES = environment.number("MAX_BUNDLE_BYTES", default=environment.HALF_A_GIBIBYTE)
 
 NIGHTREEL_CORS_ORIGINS = environment.words("CORS_ORIGINS")
+NIGHTREEL_TMDB_KEY = environment.text("TMDB_KEY")
+NIGHTREEL_TRUSTED_PROXIES = environment.number("TRUSTED_PROXIES", default=0)  # hops that set X-Forwarded-For
 
 INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",  # development serves files the way production does
@@ -93,6 +95,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
 ]
 LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "recommender.problems.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CSP = {

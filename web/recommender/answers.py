@@ -1,89 +1,41 @@
-"""A visitor's question, read from a query string, and its answer."""
+"""The answer to a visitor's question."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.http import QueryDict
+import numpy as np
 
-from nightreel.recommend.taste_model import DEFAULT_TASTE, Reason, parse_taste
+from nightreel.recommend.diversity import Selection, select_diverse
+from nightreel.recommend.taste_model import Reason, Scores
 from recommender.model_store import ServedModel
 from recommender.models import Movie
+from recommender.questions import (
+    DEFAULT_COUNT,
+    FEWEST_SEEDS,
+    MOST_COUNT,
+    MOST_SEEDS,
+    Question,
+    QuestionError,
+    Seed,
+)
 
-FEWEST_SEEDS, MOST_SEEDS = 1, 5
-DEFAULT_COUNT, MOST_COUNT = 10, 50
-SEED = re.compile(r"(?P<movie_id>\d{1,18}):(?P<rating>[1-5](?:\.\d{1,3})?)", re.ASCII)
-
-
-class QuestionError(ValueError):
-    """The query string asks for something that cannot be answered; the sentence says what can."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seed:
-    """A movie that the visitor knows, by its id, and their rating in stars (1 hated … 5 loved)."""
-
-    movie_id: int
-    rating: float
-
-    @classmethod
-    def parse(cls, text: str) -> Seed:
-        """Read ID:RATING; QuestionError otherwise."""
-        found = SEED.fullmatch(text)
-        if found is None or float(found["rating"]) > 5:
-            raise QuestionError(
-                f"seed={text!r} is not ID:RATING with a rating from 1 (hated) to 5 (loved), as in seed=1:5."
-            )
-        return cls(movie_id=int(found["movie_id"]), rating=float(found["rating"]))
-
-    def __str__(self) -> str:
-        return f"{self.movie_id}:{self.rating:g}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Up to five seeds, the place on the slider (0 familiar … 1 adventurous) and how many movies to name."""
-
-    seeds: tuple[Seed, ...]
-    taste: float = DEFAULT_TASTE
-    count: int = DEFAULT_COUNT
-
-    @classmethod
-    def parse(cls, query: QueryDict) -> Question:
-        """Read seed=ID:RATING (repeated), taste and n; QuestionError names the first that is wrong."""
-        seeds = tuple(map(Seed.parse, query.getlist("seed")))
-        if len(seeds) > MOST_SEEDS:
-            raise QuestionError(f"{len(seeds)} seeds are too many: name {FEWEST_SEEDS} to {MOST_SEEDS} movies.")
-        if len({seed.movie_id for seed in seeds}) < len(seeds):
-            raise QuestionError("A movie is named twice: name each seed once.")
-        return cls(seeds=seeds, taste=_taste(query), count=_count(query))
-
-    def query_string(self) -> str:
-        """Return the link's query: the whole state of the page."""
-        query = QueryDict(mutable=True)
-        query.setlist("seed", [str(seed) for seed in self.seeds])
-        query["taste"] = f"{self.taste:g}"
-        if self.count != DEFAULT_COUNT:
-            query["n"] = str(self.count)
-        return query.urlencode(safe=":")
-
-
-def _taste(query: QueryDict) -> float:
-    text = query.get("taste", "")
-    try:
-        return parse_taste(text) if text else DEFAULT_TASTE
-    except ValueError as error:
-        raise QuestionError(f"{error}.") from error
-
-
-def _count(query: QueryDict) -> int:
-    text = query.get("n") or str(DEFAULT_COUNT)
-    if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or not 1 <= int(text) <= MOST_COUNT:
-        raise QuestionError(f"n={text!r} is not a whole number from 1 to {MOST_COUNT}.")
-    return int(text)
+__all__ = [
+    "DEFAULT_COUNT",
+    "FEWEST_SEEDS",
+    "MOST_COUNT",
+    "MOST_SEEDS",
+    "Answer",
+    "Because",
+    "Question",
+    "QuestionError",
+    "Recommendation",
+    "Seed",
+    "answer",
+    "recommend",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +53,7 @@ class Because:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """A movie, its score and where the score comes from."""
+    """A movie, its score and where the score comes from; a draw has nothing to say but the popularity."""
 
     movie: Movie
     score: float
@@ -109,21 +61,69 @@ class Recommendation:
     popularity_share: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Recommendations, best first, how many movies passed the filters, and the question that repeats it.
+
+    Of all hidden movies `link` names only those that would have had a say, so that it stays short and tells no more
+    about the visitor than it must.
+    """
+
+    recommendations: list[Recommendation]
+    passed: int
+    link: Question
+
+
 def recommend(model: ServedModel, question: Question) -> list[Recommendation]:
     """Answer a question, best first; QuestionError for a seed that the model does not know, or none at all."""
-    if len(question.seeds) < FEWEST_SEEDS:
+    return answer(model, question).recommendations
+
+
+def answer(model: ServedModel, question: Question) -> Answer:
+    """Score every movie anew, drop what the filters drop, and choose the best that differ; QuestionError as above."""
+    if not question.answerable:
         raise QuestionError(f"No seed is named: name {FEWEST_SEEDS} to {MOST_SEEDS} movies, as in seed=1:5.")
-    rows = [_row(model, seed) for seed in question.seeds]
+    seed_rows = [_row(model, seed) for seed in question.seeds]
+    scores = _scores(model, question, seed_rows)
+    allowed = model.catalogue.allowed(question.filters)
+    allowed[seed_rows] = False
+    hidden = [
+        (movie_id, row) for movie_id in question.filters.hidden if (row := model.bundle.row_of(movie_id)) is not None
+    ]
+    hidden = [(movie_id, row) for movie_id, row in hidden if allowed[row]]
+    allowed[[row for _, row in hidden]] = False
+    chosen = select_diverse(
+        scores.values,
+        allowed=allowed,
+        embedding=model.bundle.embedding,
+        series=model.catalogue.series,
+        count=question.count,
+    )
+    decisive = tuple(movie_id for movie_id, row in hidden if scores.values[row] >= chosen.floor)
+    return Answer(
+        recommendations=_recommendations(model, question, scores, chosen, seed_rows),
+        passed=int(allowed.sum()),
+        link=question.hiding(decisive),
+    )
+
+
+def _scores(model: ServedModel, question: Question, seed_rows: list[int]) -> Scores:
+    if question.draw is not None:
+        return model.taste_model.score_stranger(draw=question.draw, taste=question.taste)
     ratings = [seed.rating for seed in question.seeds]
-    scores = model.taste_model.score(seeds=rows, ratings=ratings, taste=question.taste)
-    best = scores.top(question.count)
-    ids = model.bundle.movie_ids[best + rows].tolist()
+    return model.taste_model.score(seeds=seed_rows, ratings=ratings, taste=question.taste)
+
+
+def _recommendations(
+    model: ServedModel, question: Question, scores: Scores, chosen: Selection, seed_rows: list[int]
+) -> list[Recommendation]:
+    ids = model.bundle.movie_ids[chosen.rows + seed_rows].tolist()
     movies = Movie.objects.by_movie_id(model.dataset, ids)
-    answer = []
-    for row, movie_id in zip(best, ids, strict=False):
+    found = []
+    for row, movie_id in zip(chosen.rows, ids, strict=False):
         popularity, shares = _normalised(scores.reason(row))
         because = zip(question.seeds, shares, strict=True)
-        answer.append(
+        found.append(
             Recommendation(
                 movie=movies[movie_id],
                 score=float(scores.values[row]),
@@ -131,7 +131,20 @@ def recommend(model: ServedModel, question: Question) -> list[Recommendation]:
                 popularity_share=popularity,
             )
         )
-    return answer
+    return found
+
+
+def similar(model: ServedModel, movie_id: int, *, count: int) -> list[tuple[Movie, float]]:
+    """Return the movies most like one and how like (up to 1), best first; none when the model does not know it."""
+    row = model.bundle.row_of(movie_id)
+    if row is None:
+        return []
+    alike = model.taste_model.likeness(row)
+    alike[row] = -np.inf
+    rows = np.argsort(-alike, kind="stable")[:count].tolist()
+    ids = model.bundle.movie_ids[rows].tolist()
+    movies = Movie.objects.by_movie_id(model.dataset, ids)
+    return [(movies[other], float(alike[at])) for other, at in zip(ids, rows, strict=True) if alike[at] > 0]
 
 
 def _row(model: ServedModel, seed: Seed) -> int:

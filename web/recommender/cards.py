@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from django.urls import reverse
+
 from recommender.answers import Because, Recommendation
+from recommender.details import FilmDetails
 from recommender.models import Movie
 
 VERBS = {5: "loved", 4: "liked", 3: "found so-so", 2: "disliked", 1: "hated"}
+RATING_WORDS = ((1, "hated it"), (2, "disliked it"), (3, "so-so"), (4, "liked it"), (5, "loved it"))
 
 # The first tone with one of the movie's genres colours its card, so the more telling genres come first.
 TONES = {
@@ -22,6 +26,7 @@ TONES = {
     "dusk": {"Drama"},
 }
 PLAIN_TONE = "slate"
+LONG_TITLE, LONG_WORD = 34, 13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +60,57 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One recommended movie, ready to be shown."""
+    """One film, ready to be shown: `parts` are the reasons, `alike` is how like another film it is, in percent."""
 
     movie: Movie
     tone: str
-    parts: Sequence[Part]
+    poster: str = ""
+    overview: str = ""
+    parts: Sequence[Part] = ()
+    alike: int | None = None
+
+    @property
+    def long_title(self) -> bool:
+        """Whether the title needs smaller letters to stand on its card."""
+        return len(self.movie.title) > LONG_TITLE or max(map(len, self.movie.title.split())) > LONG_WORD
 
 
-def card(recommendation: Recommendation) -> Card:
+def cards(recommendations: Sequence[Recommendation]) -> list[Card]:
+    """Return the cards of recommendations, the strongest reason first, with one question to the database."""
+    details = FilmDetails.objects.of(entry.movie.tmdb_id for entry in recommendations)
+    return [card(entry, details.get(entry.movie.tmdb_id)) for entry in recommendations]
+
+
+def similar_cards(found: Sequence[tuple[Movie, float]]) -> list[Card]:
+    """Return the cards of films that are like another one."""
+    details = FilmDetails.objects.of(movie.tmdb_id for movie, _ in found)
+    return [film_card(movie, details.get(movie.tmdb_id), alike=round(100 * score)) for movie, score in found]
+
+
+def card(recommendation: Recommendation, details: FilmDetails | None = None) -> Card:
     """Return the card of a recommendation, the strongest reason first."""
+    return film_card(recommendation.movie, details, parts=tuple(_parts(recommendation)))
+
+
+def film_card(
+    movie: Movie, details: FilmDetails | None = None, *, parts: Sequence[Part] = (), alike: int | None = None
+) -> Card:
+    """Return a card with the poster and overview where they were fetched."""
     return Card(
-        movie=recommendation.movie,
-        tone=tone(recommendation.movie.genres),
-        parts=tuple(_parts(recommendation)),
+        movie=movie,
+        tone=tone(movie.genres),
+        poster=poster_url(details),
+        overview=details.overview if details else "",
+        parts=parts,
+        alike=alike,
     )
+
+
+def poster_url(details: FilmDetails | None) -> str:
+    """Return where a poster lies on this site, "" without one; a poster fetched anew has a new address."""
+    if details is None or not details.has_poster:
+        return ""
+    return f"{reverse('poster', args=[details.tmdb_id])}?{int(details.fetched.timestamp())}"
 
 
 def tone(genres: Sequence[str]) -> str:
@@ -94,6 +136,8 @@ def _parts(recommendation: Recommendation) -> Iterator[Part]:
 
 def _words(because: Because) -> tuple[str, str, str]:
     verb = VERBS[int(because.seed.rating + 0.5)]
+    if because.share < 0 and verb == "liked":  # short of love, it holds back what those who love it would see
+        return ("held back by", because.movie.title, ", which you only liked")
     if because.share < 0:
         return ("in spite of", because.movie.title, f", which you {verb}")
     return (f"because you {verb}", because.movie.title, "")

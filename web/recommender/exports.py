@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from recommender.models import Activation, ConsentedRating
+
 
 class Rating(NamedTuple):
     """One rating in stars; the visitor's id is anonymous and never one of the data set's."""
@@ -19,6 +21,11 @@ class Rating(NamedTuple):
 def consented_ratings(moment: datetime) -> Iterable[Rating]:
     """Return all ratings of visitors who agreed, as of a moment, in the order of visitor and movie.
 
-    Nothing is collected yet, so there is nothing to give.
+    Of the data set whose model serves: the numbers of movies mean other movies elsewhere.
     """
-    return ()
+    current = Activation.objects.current()
+    if current is None:
+        return
+    for row in ConsentedRating.objects.as_of(moment).filter(dataset=current.bundle.dataset).iterator():
+        # All of them have thirteen digits, so that the order of the texts is that of the numbers.
+        yield Rating(str(row.visitor_id), row.movie_id, float(row.stars), row.given)

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.conf import settings
 from nightreel.bundle.reader import Bundle, open_bundle
 from nightreel.bundle.schema import BundleError
 from nightreel.recommend.taste_model import TasteModel
+from recommender.catalogue import Catalogue
 from recommender.models import Activation, StoredBundle
 
 ASKED_AGAIN_AFTER = 1.0
@@ -38,6 +40,11 @@ class ServedModel:
         bundle = open_bundle(stored.path)
         return cls(stored=stored, bundle=bundle, taste_model=TasteModel.from_bundle(bundle))
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What its movies can be filtered by; the first to ask waits for it."""
+        return Catalogue(self.bundle)
+
     @property
     def sha256(self) -> str:
         """The model's id."""
@@ -47,6 +54,11 @@ class ServedModel:
     def dataset(self) -> str:
         """Name of the data set whose movie ids the model speaks."""
         return self.stored.dataset
+
+    @property
+    def size(self) -> str:
+        """How many movies it knows, for people to read."""
+        return f"{len(self.bundle):,}"
 
     def knows(self, movie_id: int) -> bool:
         """Say whether the model has a movie."""

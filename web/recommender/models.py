@@ -8,7 +8,21 @@ from typing import ClassVar, Self
 from django.conf import settings
 from django.db import models
 
-from recommender.tokens import ApiToken as ApiToken  # noqa: PLC0414 (a model too, kept beside what it is for)
+from recommender.details import FilmDetails
+from recommender.tokens import ApiToken
+from recommender.visitors import Allowance, ConsentedRating, Contributor
+
+__all__ = [
+    "Activation",
+    "Allowance",
+    "ApiToken",
+    "ConsentedRating",
+    "Contributor",
+    "FilmDetails",
+    "Movie",
+    "StoredBundle",
+    "bundles_folder",
+]
 
 
 def bundles_folder() -> Path:
@@ -100,6 +114,10 @@ class Movie(models.Model):
     year = models.SmallIntegerField(null=True)
     genres = models.JSONField(default=list)
     search_key = models.TextField(help_text="the title as recommender.search folds it")
+    alternate_titles = models.JSONField(default=list)
+    names = models.TextField(default="", help_text="the folded title and other names, as in |seven samurai|shichinin|")
+    imdb_id = models.CharField(max_length=20, blank=True, default="")
+    tmdb_id = models.CharField(max_length=20, blank=True, default="")
     rating_count = models.PositiveIntegerField()
 
     objects = MovieQuerySet.as_manager()
@@ -114,6 +132,14 @@ class Movie(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def note(self) -> str:
+        """What tells a film from others of its name: its original title, or what it is and how many rated it."""
+        if self.alternate_titles:
+            return str(self.alternate_titles[0])
+        ratings = f"{self.rating_count:,} rating{'' if self.rating_count == 1 else 's'}"
+        return " · ".join([*self.genres[:2], ratings])
 
     @property
     def label(self) -> str:

@@ -38,3 +38,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API_PREFIX):
         return Problem(500, "The site failed; its log says why.").response()
     return defaults.server_error(request, template_name="recommender/500.html")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a request that another page may have forged."""
+    return Problem(403, "The request did not come from a page of this site: open the page again and retry.").response()

@@ -18,7 +18,7 @@ YEAR = re.compile(r"^(?P<title>.*\S)\s*(?:\((?P<exact>\d{4})\)|\s(?P<loose>\d{4}
 # Letters that are no accented form of another one to Unicode, but are to whoever types without them.
 PLAIN_LETTERS = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 
-TYPO_CANDIDATES = 3000
+TYPO_CANDIDATES, TYPO_WINNERS = 3000, 50
 TYPO_LIKENESS = 0.78
 
 
@@ -33,6 +33,12 @@ def fold(text: str) -> str:
     if len(words) > 1 and words[0] in ARTICLES:
         words = words[1:]
     return " ".join(words)
+
+
+def fold_names(titles: Iterable[str]) -> str:
+    """Return the folded titles in one text, each between two bars, the first one first."""
+    keys = dict.fromkeys(filter(None, map(fold, titles)))
+    return f"|{'|'.join(keys)}|"
 
 
 def search(text: str, *, dataset: str, known: Callable[[int], bool], limit: int = 8) -> list[Movie]:
@@ -60,6 +66,7 @@ def unambiguous(text: str, found: list[Movie]) -> Movie | None:
         return found[0]
     text, key = text.strip(), fold(text)
     exact = [movie for movie in found if movie.label == text] or [movie for movie in found if movie.search_key == key]
+    exact = exact or [movie for movie in found if f"|{key}|" in movie.names]
     return exact[0] if len(exact) == 1 else None
 
 
@@ -72,7 +79,7 @@ def _readings(text: str) -> list[tuple[str, int | None]]:
         return [(found["title"], int(found["exact"])), (found["title"], None)]
     with_year = (found["title"], int(found["loose"]))
     titled = fold(text)
-    if Movie.objects.filter(search_key__contains=titled).exists():
+    if Movie.objects.filter(names__contains=titled).exists():
         return [(text, None), with_year]
     return [with_year, (text, None)]
 
@@ -88,15 +95,16 @@ def _first_known(movies: Iterable[Movie], known: Callable[[int], bool], limit: i
 
 
 def _by_words(movies: QuerySet[Movie], key: str) -> Iterable[Movie]:
-    """Titles that contain every word: the title itself, then its beginning, then beginnings of words."""
+    """Movies whose names contain every word: as a name, then at its beginning, then at beginnings of words."""
     for word in key.split():
-        movies = movies.filter(search_key__contains=word)
+        movies = movies.filter(names__contains=word)
     closeness = Case(
         When(search_key=key, then=Value(0)),
-        When(search_key__startswith=f"{key} ", then=Value(1)),
-        When(search_key__startswith=key, then=Value(2)),
-        When(Q(search_key__contains=f" {key}"), then=Value(3)),
-        default=Value(4),
+        When(names__contains=f"|{key}|", then=Value(1)),
+        When(names__contains=f"|{key} ", then=Value(2)),
+        When(names__contains=f"|{key}", then=Value(3)),
+        When(names__contains=f" {key}", then=Value(4)),
+        default=Value(5),
         output_field=IntegerField(),
     )
     return movies.order_by(closeness, "-rating_count", "movie_id").iterator(chunk_size=200)
@@ -106,7 +114,7 @@ def _without_spaces(movies: QuerySet[Movie], key: str) -> Iterable[Movie]:
     joined = key.replace(" ", "")
     if len(joined) < 3:
         return []
-    spaceless = Replace("search_key", Value(" "), Value(""), output_field=TextField())
+    spaceless = Replace("names", Value(" "), Value(""), output_field=TextField())
     movies = movies.alias(spaceless=spaceless).filter(spaceless__contains=joined)
     return movies.order_by("-rating_count", "movie_id").iterator(chunk_size=200)
 
@@ -121,13 +129,24 @@ def _with_typos(movies: QuerySet[Movie], key: str) -> list[Movie]:
     third = max(2, len(key) // 3)
     pieces = Q()
     for piece in (key[:third], key[third : 2 * third], key[2 * third :]):
-        pieces |= Q(search_key__contains=piece)
+        pieces |= Q(names__contains=piece)
     likeness = SequenceMatcher(b=key, autojunk=False)
-    found: list[tuple[float, int, Movie]] = []
-    for movie in movies.filter(pieces).order_by("-rating_count", "movie_id")[:TYPO_CANDIDATES]:
-        likeness.set_seq1(movie.search_key[: len(key) + 1])
+    found: list[tuple[float, int, int]] = []
+    candidates = movies.filter(pieces).order_by("-rating_count", "movie_id")
+    # Whole movies only for the few that win: making thousands of them takes longer than comparing their names.
+    for place, (pk, names) in enumerate(candidates.values_list("pk", "names")[:TYPO_CANDIDATES]):
+        if best := max(_likenesses(likeness, names.strip("|").split("|"), len(key)), default=0.0):
+            found.append((-round(best, 1), place, pk))
+    winners = [pk for _, _, pk in sorted(found)[:TYPO_WINNERS]]
+    by_pk = movies.in_bulk(winners)
+    return [by_pk[pk] for pk in winners]
+
+
+def _likenesses(likeness: SequenceMatcher[str], names: Iterable[str], length: int) -> Iterable[float]:
+    """Give how like each name's beginning is, where it is like enough; the cheap bounds are asked first."""
+    for name in names:
+        likeness.set_seq1(name[: length + 1])
         if likeness.real_quick_ratio() >= TYPO_LIKENESS and likeness.quick_ratio() >= TYPO_LIKENESS:
             ratio = likeness.ratio()
             if ratio >= TYPO_LIKENESS:
-                found.append((-round(ratio, 1), -movie.rating_count, movie))
-    return [movie for _, _, movie in sorted(found, key=lambda entry: entry[:2])]
+                yield ratio

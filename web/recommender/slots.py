@@ -1,4 +1,4 @@
-"""The three (up to five) places of the form where a visitor names and rates movies."""
+"""The five places of the form where a visitor names and rates films."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
-from recommender.answers import MOST_SEEDS, Question, Seed
 from recommender.model_store import ServedModel
 from recommender.models import Movie
+from recommender.questions import MOST_SEEDS, Question, Seed
 from recommender.search import search, unambiguous
 
 USUAL_SLOTS = 3
+"""How many places are in view; the others unfold."""
 DEFAULT_RATING = 5
 ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth")
-PLACEHOLDERS = ("A movie you know", "Another one", "And a third", "One more", "A last one")
+PLACEHOLDERS = ("A film you know", "Another one", "And a third", "One more", "A last one")
 
 
 @dataclass(kw_only=True)
@@ -58,8 +59,7 @@ def is_submitted(query: QueryDict) -> bool:
 
 def submitted_slots(query: QueryDict, model: ServedModel) -> list[Slot]:
     """Read the form and find each movie; nothing that was typed is lost when one is not found."""
-    last = max(number for number in range(1, MOST_SEEDS + 1) if number <= USUAL_SLOTS or f"title{number}" in query)
-    slots = [_submitted_slot(query, number, model) for number in range(1, last + 1)]
+    slots = [_submitted_slot(query, number, model) for number in range(1, MOST_SEEDS + 1)]
     taken: set[int] = set()
     for slot in slots:
         if slot.movie is not None and slot.movie.pk in taken:
@@ -68,7 +68,7 @@ def submitted_slots(query: QueryDict, model: ServedModel) -> list[Slot]:
         elif slot.movie is not None:
             taken.add(slot.movie.pk)
     if not any(slot.title for slot in slots):
-        slots[0].message = "Name at least one movie."
+        slots[0].message = "Name at least one film."
     return slots
 
 
@@ -85,11 +85,17 @@ def _submitted_slot(query: QueryDict, number: int, model: ServedModel) -> Slot:
     if slot.movie is not None:
         slot.title = slot.movie.label
     elif not found:
-        slot.message = f"No movie called “{slot.title}” is known here. Try fewer words of the title."
+        slot.message = _why_not_found(slot.title, model)
     else:
         slot.choices = found
         slot.message = "Which one do you mean?"
     return slot
+
+
+def _why_not_found(title: str, model: ServedModel) -> str:
+    if unrated := search(title, dataset=model.dataset, known=lambda _: True, limit=1):
+        return f"Nobody has liked {unrated[0].label} yet, so there is nothing to go by. Name another film."
+    return f"No film called “{title}” is known here. Try fewer words of the title."
 
 
 def _chosen(query: QueryDict, slot: Slot, model: ServedModel) -> Movie | None:
@@ -108,15 +114,15 @@ def linked_slots(question: Question, model: ServedModel) -> list[Slot]:
     slots = []
     for number, seed in enumerate(question.seeds, start=1):
         movie = movies.get(seed.movie_id)
-        message = "" if movie else f"The link names movie {seed.movie_id}, which the model of today does not know."
+        message = "" if movie else f"The link names film {seed.movie_id}, which the model of today does not know."
         title = movie.label if movie else ""
         slots.append(Slot(number=number, title=title, movie=movie, rating=seed.rating, message=message))
     return slots + empty_slots(first=len(slots) + 1)
 
 
 def empty_slots(*, first: int = 1) -> list[Slot]:
-    """Return empty slots up to the usual three."""
-    return [Slot(number=number) for number in range(first, USUAL_SLOTS + 1)]
+    """Return empty slots up to the last."""
+    return [Slot(number=number) for number in range(first, MOST_SEEDS + 1)]
 
 
 def seeds_of(slots: Iterable[Slot]) -> tuple[Seed, ...]:

@@ -2,10 +2,19 @@
 
 from django.urls import include, path
 
-from recommender import api, metrics, model_pages, views
+from recommender import api, films, metrics, model_pages, pages, remembering, views
 
 urlpatterns = [
     path("", views.page, name="page"),
+    path("answers", views.answers, name="answers"),
+    path("suggest", films.suggest, name="suggest"),
+    path("films/<int:movie_id>", films.film, name="film"),
+    path("posters/<str:tmdb_id>.jpg", films.poster, name="poster"),
+    path("list", pages.your_list, name="list"),
+    path("privacy", pages.privacy, name="privacy"),
+    path("robots.txt", pages.robots, name="robots"),
+    path("remember/consent", remembering.consent, name="consent"),
+    path("remember/ratings", remembering.ratings, name="ratings-of-visitor"),
     path("model/", model_pages.card, name="model"),
     path("staff/models/", model_pages.models, name="models"),
     path("staff/models/activate/", model_pages.activate, name="activate-model"),

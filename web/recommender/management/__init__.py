@@ -1,1 +1,1 @@
-"""Commands of `manage.py`."""
+"""Commands for whoever operates the site."""

@@ -1,11 +1,12 @@
 // Type-ahead for the title fields: an editable combobox with a list (ARIA 1.2). The form works without it.
 
 const WAIT_MS = 120;
-const status = document.querySelector("[data-status]");
 
 class Combobox {
-  constructor(root) {
+  constructor(root, status, done) {
     this.root = root;
+    this.status = status;
+    this.done = done;
     this.slot = root.closest("fieldset");
     this.input = root.querySelector("input[type=text]");
     this.asked = root.querySelector("[data-asked]");
@@ -14,9 +15,9 @@ class Combobox {
     this.list.className = "options";
     this.list.hidden = true;
     this.list.setAttribute("role", "listbox");
-    this.list.setAttribute("aria-label", "Movies");
+    this.list.setAttribute("aria-label", "Films");
     root.append(this.list);
-    this.movies = [];
+    this.films = [];
     this.active = -1;
     this.request = null;
     this.describeInput();
@@ -41,7 +42,10 @@ class Combobox {
   }
 
   changed() {
-    this.picked()?.remove();
+    if (this.picked()) {
+      this.picked().remove();
+      this.done();
+    }
     this.asked.value = "";
     clearTimeout(this.timer);
     this.request?.abort();
@@ -56,40 +60,38 @@ class Combobox {
   async look(text) {
     this.request = new AbortController();
     try {
-      const response = await fetch(`/api/movies?q=${encodeURIComponent(text)}`, { signal: this.request.signal });
+      const response = await fetch(`/suggest?q=${encodeURIComponent(text)}`, { signal: this.request.signal });
       if (!response.ok) throw new Error(`the search answered ${response.status}`);
-      const { movies } = await response.json();
-      this.show(movies);
+      const { films } = await response.json();
+      this.show(films);
     } catch (error) {
       if (error.name === "AbortError") return;
       this.close();
-      status.textContent = "The search does not answer. Submit the form to look the titles up.";
+      this.status.textContent = "The search does not answer. Submit the form to look the titles up.";
     }
   }
 
-  show(movies) {
-    this.movies = movies;
+  show(films) {
+    this.films = films;
     this.active = -1;
     this.input.removeAttribute("aria-activedescendant");
-    this.list.replaceChildren(...movies.map((movie, index) => this.option(movie, index)));
-    const open = movies.length > 0 && document.activeElement === this.input;
+    this.list.replaceChildren(...films.map((film, index) => this.option(film, index)));
+    const open = films.length > 0 && document.activeElement === this.input;
     this.list.hidden = !open;
     this.input.setAttribute("aria-expanded", String(open));
-    status.textContent = movies.length === 0 ? "No movie found." : `${movies.length} ${movies.length === 1 ? "movie" : "movies"} found.`;
+    this.status.textContent = films.length === 0 ? "No film found." : `${films.length} ${films.length === 1 ? "film" : "films"} found.`;
   }
 
-  option(movie, index) {
+  option(film, index) {
     const item = document.createElement("li");
     item.id = `${this.list.id}-${index}`;
     item.dataset.index = String(index);
     item.setAttribute("role", "option");
     item.setAttribute("aria-selected", "false");
-    const title = document.createElement("cite");
-    title.textContent = movie.title;
-    const year = document.createElement("span");
-    year.className = "year";
-    year.textContent = movie.year ?? "";
-    item.append(title, " ", year);
+    const words = document.createElement("span");
+    words.className = "words";
+    words.append(part("cite", "", film.title), " ", part("span", "year", film.year ?? ""), " ", part("span", "note", film.note));
+    item.append(thumb(film), words);
     return item;
   }
 
@@ -113,7 +115,7 @@ class Combobox {
 
   // Down from the last option and up from the first lead through the field itself, as the ARIA pattern has it.
   move(step) {
-    const places = this.movies.length + 1;
+    const places = this.films.length + 1;
     this.active = ((this.active + 1 + step + places) % places) - 1;
     [...this.list.children].forEach((item, index) => item.setAttribute("aria-selected", String(index === this.active)));
     const current = this.list.children[this.active];
@@ -126,8 +128,7 @@ class Combobox {
   }
 
   pick(index) {
-    const movie = this.movies[index];
-    const label = movie.year ? `${movie.title} (${movie.year})` : movie.title;
+    const { id, label } = this.films[index];
     this.slot.querySelector("[data-choices]")?.remove();
     this.slot.querySelector("[data-message]")?.remove();
     this.slot.classList.remove("slot-asks");
@@ -136,13 +137,14 @@ class Combobox {
     const picked = this.picked() ?? document.createElement("input");
     picked.type = "hidden";
     picked.name = this.input.name.replace("title", "movie");
-    picked.value = String(movie.movie_id);
+    picked.value = String(id);
     picked.dataset.picked = "";
     this.root.append(picked);
     this.input.value = label;
     this.asked.value = label;
     this.close();
-    status.textContent = `${label} picked.`;
+    this.status.textContent = `${label} picked.`;
+    this.done();
   }
 
   picked() {
@@ -159,4 +161,27 @@ class Combobox {
   }
 }
 
-for (const root of document.querySelectorAll("[data-combobox]")) new Combobox(root);
+function part(tag, name, text) {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  element.textContent = text;
+  return element;
+}
+
+// A small poster, or the film's initial in the colours of its card.
+function thumb(film) {
+  const frame = part("span", `thumb tone-${film.tone}`, film.poster ? "" : film.title.slice(0, 1));
+  frame.setAttribute("aria-hidden", "true");
+  if (film.poster) {
+    const image = document.createElement("img");
+    image.src = film.poster;
+    image.alt = "";
+    frame.append(image);
+  }
+  return frame;
+}
+
+// `done` is called whenever a film was picked or a pick became void.
+export function connectComboboxes(form, status, done) {
+  for (const root of form.querySelectorAll("[data-combobox]")) new Combobox(root, status, done);
+}
