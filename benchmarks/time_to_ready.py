@@ -182,8 +182,10 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{report.machine()}\nHosts: {options.hosts}, baked image, {INSTANCE_TYPE}\n", flush=True)
     samples: list[Sample] = []
-    state = Path(tempfile.mkdtemp(prefix="nightreel-bench-"))
-    with running_sandbox(state, hosts=options.hosts) as sandbox:
+    with (
+        tempfile.TemporaryDirectory(prefix="nightreel-bench-") as folder,
+        running_sandbox(Path(folder), hosts=options.hosts) as sandbox,
+    ):
         measure(sandbox, workers=1)  # the first launch also warms the file cache
         for _ in range(options.repeats):
             for workers in map(int, options.workers.split(",")):
