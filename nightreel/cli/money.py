@@ -8,7 +8,7 @@ from rich.table import Table
 
 from nightreel.cli.access import Access
 from nightreel.cli.options import option_group, pairs
-from nightreel.cli.output import UsageError, aside, dollars
+from nightreel.cli.output import UsageError, aside, dollars, usage_checked
 from nightreel.cluster import cost as costs
 from nightreel.cluster.cost import Estimate, Prices
 from nightreel.cluster.errors import ClusterError
@@ -28,7 +28,8 @@ class PriceOptions:
 
     def prices(self, access: Access) -> Prices:
         """The prices given, and AWS's for everything else."""
-        return KnownPrices(costs.fixed_prices(self._given()), access)
+        with usage_checked():
+            return KnownPrices(costs.fixed_prices(self._given()), access)
 
     def _given(self) -> dict[str, float]:
         found = {}
