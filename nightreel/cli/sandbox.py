@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from nightreel.cli.output import console
 from nightreel.sandbox import client
 from nightreel.sandbox.server import serve
 from nightreel.sandbox.settings import Record, SandboxError, Settings, state_folder
@@ -52,7 +53,6 @@ def _running(state: Path | None) -> client.Sandbox:
 
 
 def _announce(record: Record) -> None:
-    console = Console(soft_wrap=True)
     console.print(f"Sandbox at [bold]{record.endpoint}[/], SSH on port {record.ssh_port}; {record.isolation}.")
     console.print('Point clients at it with: [bold]eval "$(nightreel sandbox env)"[/]', highlight=False)
 
@@ -115,10 +115,10 @@ def status(
         sys.stdout.write("\n")
         return
     _announce(sandbox.record)
-    table = Table("instance", "state", "address", Column("home", overflow="fold"))
+    table = Table(Column("instance", no_wrap=True), "state", "address", Column("home", overflow="fold"))
     for instance in instances:
         table.add_row(instance["id"], instance["state"], instance["address"], instance["home"])
-    Console().print(table)
+    console.print(table)
 
 
 @app.command()
