@@ -172,14 +172,14 @@ def main() -> None:
     cache = cache_folder() / "benchmarks"
     print(f"{report.machine()}\n{INSTANCE_TYPE}, hosts in namespaces of their own, Spark from a tarball", flush=True)
     tarball = spark_tarball.make(cache)
-    state = Path(tempfile.mkdtemp(prefix="nightreel-bench-"))
     with (
-        running_sandbox(state / "sandbox", hosts="machines") as sandbox,
+        tempfile.TemporaryDirectory(prefix="nightreel-bench-") as folder,
+        running_sandbox(Path(folder, "sandbox"), hosts="machines") as sandbox,
         # The network's first address is this machine's own.
         spark_tarball.served(cache, address=str(ip_network(sandbox.record.network)[1])) as url,
     ):
         task = Task(
-            sandbox=sandbox, state=state, image=PLAIN_IMAGE, instance_type=INSTANCE_TYPE,
+            sandbox=sandbox, state=Path(folder), image=PLAIN_IMAGE, instance_type=INSTANCE_TYPE,
             spark_version=spark_tarball.spark_version(), tarball_url=f"{url}/{tarball.name}",
             tarball_sha512=spark_tarball.sha512(tarball),
         )  # fmt: skip

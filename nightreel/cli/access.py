@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +71,9 @@ class Access:
     def keys(self, name: str, *, nodes: list[Node]) -> KeyRing:
         """The keys of a cluster that is there; ValueError when this machine can not know them."""
         run = next((node.run for node in nodes if node.run), name)
-        return KeyRing(keys.master_secret(os.environ, create=False), run)
+        secret = keys.master_secret(os.environ, create=False)
+        with usage_checked():
+            return KeyRing(secret, run)
 
     def connect(self, ring: KeyRing) -> Connect:
         """How nodes are reached with these keys; UsageError for an identity file that can not be used."""
@@ -86,6 +89,8 @@ class Access:
         return ring, self.connect(ring)
 
 
+# What a request could not carry in its signature.
+_CHARACTERS = {"Access key ID": re.compile(r"[A-Za-z0-9_]+"), "Secret access key": re.compile(r"[A-Za-z0-9/+=]+")}
 _OF_COLUMN = {"Access key ID": "aws_access_key_id", "Secret access key": "aws_secret_access_key"}
 
 
@@ -108,6 +113,11 @@ def read_access_key(path: Path) -> dict[str, str]:
             raise UsageError(
                 f"--access-key-file {path} has no {column!r}: give the CSV file that AWS's console offers when it "
                 "makes an access key"
+            )
+        if not _CHARACTERS[column].fullmatch(value):
+            raise UsageError(
+                f"--access-key-file {path}: the {column!r} has a character that none has, such as a blank within it: "
+                "give the file as AWS's console offers it"
             )
         found[argument] = value
     return found

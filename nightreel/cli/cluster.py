@@ -33,7 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def describe(
-    name: Annotated[str | None, typer.Argument(help="The cluster's name; else all clusters are listed.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(callback=options.checked_name, help="The cluster's name; else all are listed.")
+    ] = None,
     *,
     access: Access,
     as_json: AsJson = False,
@@ -52,8 +54,10 @@ def describe(
         return
     alive = "unknown" if found["workers_alive"] is None else found["workers_alive"]
     console.print(f"{name}: {found['state']}, workers alive: {alive}, expires at {found['expires_at']}", markup=False)
-    columns = ("role", "state", "address", "type", "market", "zone", "instance")
-    table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
+    columns = ("role", "state", "address", "type", "market", "zone")
+    # An id in two lines can not be copied.
+    ids = Column("instance", no_wrap=True, min_width=19)
+    table = Table(*(Column(name, overflow="fold") for name in columns), ids, box=None)
     for node in found["nodes"]:
         facts = (node["state"], node["public_ip"] or node["private_ip"], node["instance_type"], node["market"])
         table.add_row(node["role"], *facts, node["zone"], node["instance_id"])

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +16,20 @@ from nightreel.cli.output import UsageError
 
 # Said anew each time, or meaningless in the file itself.
 _NOT_IN_A_FILE = frozenset({"config", "token"})
+_NEVER_IN_A_FILE = _NOT_IN_A_FILE | {"yes", "json"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as it is specified: a mapping that has a key twice is an error, where PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping; ConstructorError when a key stands in it twice."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def apply(context: typer.Context, path: Path | None) -> Path | None:
@@ -31,7 +45,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises UsageError, naming the file and the key, for what is no option or no value of it.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise UsageError(f"--config {path} can not be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -40,7 +54,7 @@ def read_config(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(document, Mapping):
         raise UsageError(f"--config {path} holds no options: write lines such as `workers: 4`")
-    known = _kinds()
+    known = known_options()
     found: dict[str, Any] = {}
     for key, value in document.items():
         name = _parameter("yes" if key is True else str(key), known, path)  # YAML's own word for true
@@ -50,7 +64,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def _kinds() -> dict[str, tuple[type[Any], bool]]:
+def known_options() -> dict[str, tuple[type[Any], bool]]:
     """Every option that may stand in the file: the kind of its value, and whether it may be repeated."""
     return {
         field.name: _kind(annotation)
@@ -72,9 +86,12 @@ def _parameter(key: str, known: Mapping[str, Any], path: Path) -> str:
     name = options.current_name(key.replace("_", "-")).replace("-", "_")
     if name in known:
         return name
+    if name in _NEVER_IN_A_FILE:
+        raise UsageError(f"--config {path}: {key!r} may not stand in a file: say it on the command line, each time")
     names = sorted(field.replace("_", "-") for field in known)
-    near = get_close_matches(key.replace("_", "-"), names, n=1, cutoff=0)
-    raise UsageError(f"--config {path}: there is no option {key!r}; the nearest is {near[0]!r}")
+    near = get_close_matches(key.replace("_", "-"), names, n=1)
+    hint = f"the nearest is {near[0]!r}" if near else f"there are {', '.join(names)}"
+    raise UsageError(f"--config {path}: there is no option {key!r} for a file; {hint}")
 
 
 def _checked(value: Any, kind: tuple[type[Any], bool], *, key: str, path: Path) -> Any:
@@ -82,8 +99,16 @@ def _checked(value: Any, kind: tuple[type[Any], bool], *, key: str, path: Path) 
     if not repeated:
         return _one(value, of, key=key, path=path)
     if isinstance(value, Mapping):  # KEY=VALUE options
-        value = [f"{name}={part}" for name, part in value.items()]
+        value = [_pair(name, part, key=key, path=path) for name, part in value.items()]
     return [_one(part, of, key=key, path=path) for part in (value if isinstance(value, list) else [value])]
+
+
+def _pair(name: Any, value: Any, *, key: str, path: Path) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"--config {path}: {key} has the key {name!r}, which is no text: put it in quotes")
+    # A price is a number; a number for anything else may have lost digits on its way through YAML.
+    number = key == "price" and isinstance(value, float)
+    return f"{name}={value if number else _one(value, str, key=f'{key} {name}', path=path)}"
 
 
 def _one(value: Any, of: type[Any], *, key: str, path: Path) -> Any:
@@ -92,9 +117,11 @@ def _one(value: Any, of: type[Any], *, key: str, path: Path) -> Any:
     elif of in (int, float):
         fits = isinstance(value, int if of is int else int | float) and not isinstance(value, bool)
     else:
-        fits = isinstance(value, str | int | float) and not isinstance(value, bool)
+        fits = isinstance(value, str | int) and not isinstance(value, bool)
     if not fits:
-        expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(of, "a text")
+        expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(
+            of, "a text (put it in quotes)"
+        )
         raise UsageError(f"--config {path}: {key} must be {expected}, not {value!r}")
     if of is Path:
         # As it would be from the command line, but from where the file lies: it is to mean the same from anywhere.

@@ -13,14 +13,26 @@ from rich.table import Table
 from nightreel.cli.access import Access
 from nightreel.cli.machines import SparkOptions
 from nightreel.cli.options import AsJson, Name, Yes
-from nightreel.cli.output import UsageError, aside, confirm, console, print_json
+from nightreel.cli.output import UsageError, aside, confirm, console, print_json, usage_checked
 from nightreel.cluster import bootstrap, jobs, lifecycle
 from nightreel.cluster.files import sha256
 from nightreel.cluster.jobs import JobState, JobStatus
 from nightreel.cluster.runtime import ROOT
 from nightreel.cluster.ssh import Connection
 
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's name; `nightreel list-jobs` lists them.")]
+
+def _checked_job(job: str | None) -> str | None:
+    """The job's name, if one is given; UsageError when no job can have it."""
+    with usage_checked():
+        if job is not None:
+            jobs.folder(job)
+    return job
+
+
+JobName = Annotated[
+    str,
+    typer.Argument(metavar="JOB", callback=_checked_job, help="The job's name; `nightreel list-jobs` lists them."),
+]
 
 
 def submit(
@@ -42,7 +54,10 @@ def submit(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Setting of Spark's for this job; repeatable.")
     ] = None,
     job: Annotated[
-        str | None, typer.Option(help="The job's name; else one made of the program, its files and arguments.")
+        str | None,
+        typer.Option(
+            callback=_checked_job, help="The job's name; else one made of the program, its files and arguments."
+        ),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it runs, and do not follow it.")] = False,
     as_json: AsJson = False,
@@ -52,19 +67,19 @@ def submit(
     The same program with the same files and arguments is one job: submitted again while it runs, or after it succeeded,
     it is attached to and not run again; give another --job to run it once more.
     """
+    runtime = spark.runtime()
     shipped = Shipment(driver, file or [], py_file or [])
     words = [*shipped.options(conf or []), *(arguments or [])]
     job = job or shipped.job_name(words)
     ec2 = access.ec2()
     master = lifecycle.find(ec2, name).master
     _, connect = access.reach(ec2, name)
-    jobs.folder(job)
     with connect(master) as connection:
         place = ROOT / "submitted" / shipped.digest
         bootstrap.ship(connection, shipped.files, folder=place)
         home = connection.run('printf %s "$HOME"').output
         command = [word.replace(_PLACE, f"{home}/{place}") for word in shipped.options(conf or [])]
-        fresh = jobs.submit_or_attach(connection, job, [*command, *(arguments or [])], runtime=spark.runtime())
+        fresh = jobs.submit_or_attach(connection, job, [*command, *(arguments or [])], runtime=runtime)
         aside.print(f"{'Started' if fresh else 'Attached to'} the job {job} on {name}.", markup=False)
         if detach:
             status = jobs.status(connection, job)

@@ -11,7 +11,7 @@ from nightreel.cli.access import Access
 from nightreel.cli.machines import Machines, SparkOptions
 from nightreel.cli.money import Cap, PriceOptions, show_estimate
 from nightreel.cli.options import AsJson, Name, Yes
-from nightreel.cli.output import UsageError, confirm, console, dollars, print_json
+from nightreel.cli.output import UsageError, confirm, console, dollars, print_json, usage_checked
 from nightreel.cluster import bootstrap, images, keys, lifecycle
 from nightreel.cluster import cost as costs
 from nightreel.cluster.bootstrap import PAYLOAD, Payload, Runtime
@@ -51,7 +51,9 @@ def launch(
     spec = machines.located(spec, ec2)
     worst = dollars(estimate.worst_case)
     confirm(f"Launch {spec.workers + 1} machines for at most {machines.hours:g} h (worst case: {worst})?", yes=yes)
-    ring = KeyRing(keys.master_secret(os.environ), spec.key_run)
+    secret = keys.master_secret(os.environ)
+    with usage_checked():
+        ring = KeyRing(secret, spec.key_run)
     connect = access.connect(ring)
     with cleaned_on_failure(ec2, name):
         image = images.image_for(ec2, session.client("ssm"), spec)

@@ -83,6 +83,11 @@ class Machines:
                 "--identity-file needs --key-pair: the nodes admit the cluster's own key and that of the key pair, and "
                 "no other"
             )
+        if (self.minimum_workers or 0) > self.workers:
+            raise UsageError(
+                f"--minimum-workers {self.minimum_workers} and --workers {self.workers} do not go together: fewer will "
+                "do, and not more"
+            )
         with usage_checked():
             spec = ClusterSpec(
                 name=name,
@@ -176,7 +181,7 @@ class SparkOptions:
         with usage_checked():
             return Runtime(
                 spark_version=self.spark_version,
-                spark_home=self.remote_spark_home,
+                spark_home=self.remote_spark_home.rstrip("/"),
                 wheelhouse=self.wheelhouse,
                 spark_source=self.spark_source,
                 spark_sha512=self.spark_sha512,

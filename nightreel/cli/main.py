@@ -6,6 +6,7 @@ import signal
 import sys
 
 import typer
+from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError
 from httpx import HTTPError
 from rich.console import Console
@@ -19,6 +20,14 @@ from nightreel.cluster.errors import ClusterError
 from nightreel.local.services import ServiceError
 from nightreel.sandbox.settings import SandboxError
 
+# Of errors of the way to AWS, what to do about them.
+_REMEDIES: dict[type[Exception] | tuple[type[Exception], ...], str] = {
+    (aws.NoCredentialsError, aws.PartialCredentialsError): "Give --access-key-file, or set AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or a profile of AWS's",
+    aws.NoRegionError: "Give --region, or set AWS_DEFAULT_REGION",
+    (aws.ConnectionError, aws.HTTPClientError): "Check --region, AWS_ENDPOINT_URL if it is set, and the network",
+    BotoCoreError: "Check the credentials and --region",
+}
 EXPECTED = (ClusterError, PublishError, SandboxError, ServiceError, BotoCoreError, HTTPError, ValueError, OSError)
 """What can go wrong for a reason that a sentence explains; anything else is a mistake of ours and shows its trace."""
 
@@ -37,11 +46,11 @@ app.add_typer(sandbox.app, name="sandbox")
 
 def main() -> None:
     """Run the command line. What went wrong is said in a sentence, with exit code 1, or 2 when nothing was tried."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=Console(stderr=True), show_path=False, show_level=False)],
-    )
+    if sys.stderr.isatty():
+        screen = RichHandler(console=Console(stderr=True), show_path=False, show_level=False)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[screen])
+    else:  # a file is no screen: its lines are as long as they are
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for noisy in ("botocore", "boto3", "paramiko", "urllib3", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Ended politely, a command cleans up behind itself: `launch` its machines, `train` its Spark.
@@ -54,9 +63,18 @@ def main() -> None:
         console = Console(stderr=True, soft_wrap=True)
         said = "\n".join([str(error), *getattr(error, "__notes__", ())])
         console.print(f"[bold red]nightreel:[/] {escape(said)}", highlight=False)
-        if isinstance(error, BotoCoreError):
-            console.print('For the sandbox: eval "$(nightreel sandbox env)"; for AWS: its credentials and region.')
+        if remedy := _remedy(error):
+            console.print(f'{remedy}. For the sandbox: eval "$(nightreel sandbox env)"', markup=False, highlight=False)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _remedy(error: BaseException) -> str | None:
+    """What to do about an error of the way to AWS, which an error of ours may have taken the words of."""
+    for one in (error, error.__cause__):
+        for kinds, remedy in _REMEDIES.items():
+            if isinstance(one, kinds):
+                return remedy
+    return None
 
 
 if __name__ == "__main__":

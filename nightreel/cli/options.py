@@ -8,7 +8,19 @@ from typing import Annotated, Any, dataclass_transform, get_type_hints
 
 import typer
 
-Name = Annotated[str, typer.Argument(help="The cluster's name, which everything of it carries in a tag.")]
+from nightreel.cli.output import usage_checked
+from nightreel.cluster.spec import check_name
+
+
+def checked_name(name: str | None) -> str | None:
+    """The name, if one is given; UsageError when no cluster can have it."""
+    with usage_checked():
+        return name and check_name(name)
+
+
+Name = Annotated[
+    str, typer.Argument(callback=checked_name, help="The cluster's name, which everything of it carries in a tag.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and all else on standard error.")]
 Total = Annotated[int, typer.Option("--to", min=1, help="How many workers there are to be afterwards, in all.")]

@@ -1,6 +1,7 @@
 """What commands say, and where: results on standard output, everything else on standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +14,18 @@ from rich.console import Console
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.nodes import NodeResult
 
-console = Console(soft_wrap=True, highlight=False)
+_PIPE_WIDTH = 1000
+
+
+def _console(*, stderr: bool) -> Console:
+    # Nobody looks at a pipe through 80 columns, which is what Rich takes it for: tables would be cut.
+    terminal = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, width=None if terminal else _PIPE_WIDTH)
+
+
+console = _console(stderr=False)
 """Results."""
-aside = Console(stderr=True, soft_wrap=True, highlight=False)
+aside = _console(stderr=True)
 """Everything else: what is going on, questions, warnings."""
 
 # Fields of the library's descriptions whose options have another name than the field.
@@ -23,14 +33,15 @@ _OPTIONS = {
     "allow_world": "--open-to-the-world",
     "spark_home": "--remote-spark-home",
     "minimum workers": "--minimum-workers",
-    "python_version": "--python-version",
+    "prices:": "--price:",
+    "subnets:": "--subnet:",
+    "tags:": "--tag:",
     "operator_cidr": "--operator-cidr",
     "private_ips": "--private-ips",
     "ssh_port": "--ssh-port",
     "volume_gb": "--volume-gb",
     "spark_source": "--spark-source",
     "spark_sha512": "--spark-sha512",
-    "spark_sha256": "--spark-sha256",
     "expires_at": "--hours",
     "user_data": "--user-data",
 }

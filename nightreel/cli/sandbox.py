@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from nightreel.cli.output import console
 from nightreel.sandbox import client
 from nightreel.sandbox.server import serve
-from nightreel.sandbox.settings import Record, SandboxError, Settings
+from nightreel.sandbox.settings import Record, SandboxError, Settings, state_folder
 
 app = typer.Typer(help="EC2 on this machine: an AWS endpoint, and a real SSH host per instance.", no_args_is_help=True)
 
@@ -44,7 +45,7 @@ def _plain_errors() -> Iterator[None]:
 
 def _running(state: Path | None) -> client.Sandbox:
     with _plain_errors():
-        folder = Settings.resolve(state=state).state
+        folder = state_folder(state)
         sandbox = client.Sandbox.find(folder)
         if sandbox is None:
             raise SandboxError(f"no sandbox runs in {folder}; start one with: nightreel sandbox up --detach")
@@ -52,7 +53,6 @@ def _running(state: Path | None) -> client.Sandbox:
 
 
 def _announce(record: Record) -> None:
-    console = Console(soft_wrap=True)
     console.print(f"Sandbox at [bold]{record.endpoint}[/], SSH on port {record.ssh_port}; {record.isolation}.")
     console.print('Point clients at it with: [bold]eval "$(nightreel sandbox env)"[/]', highlight=False)
 
@@ -64,7 +64,8 @@ def up(
         str | None,
         typer.Option(
             envvar="NIGHTREEL_SANDBOX_NETWORK",
-            help="A /16 for the instances: in 127.0.0.0/8, for the hosts `machines` in 10.0.0.0/8.",
+            help="A /16 for the instances: in 127.0.0.0/8, for the hosts `machines` in 10.0.0.0/8, where 10.N claims "
+            "127.N as well.",
         ),
     ] = None,
     *,
@@ -95,7 +96,7 @@ def up(
 def down(state: State = None) -> None:
     """Stop the sandbox, and everything that runs on its instances."""
     with _plain_errors():
-        folder = Settings.resolve(state=state).state
+        folder = state_folder(state)
         stopped = client.stop(folder)
     message = "Stopped; nothing of it is left." if stopped else f"No sandbox runs in {folder}."
     Console(soft_wrap=True).print(message)
@@ -114,10 +115,10 @@ def status(
         sys.stdout.write("\n")
         return
     _announce(sandbox.record)
-    table = Table("instance", "state", "address", Column("home", overflow="fold"))
+    table = Table(Column("instance", no_wrap=True), "state", "address", Column("home", overflow="fold"))
     for instance in instances:
         table.add_row(instance["id"], instance["state"], instance["address"], instance["home"])
-    Console().print(table)
+    console.print(table)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from nightreel.cli import cluster_training, site
 from nightreel.cli.access import Access
 from nightreel.cli.local_training import HOME, run_job
 from nightreel.cli.machines import SparkOptions
+from nightreel.cli.options import checked_name
 from nightreel.cli.output import UsageError, console
 from nightreel.cli.quality import show_quality
 from nightreel.cli.site import SiteToken
@@ -40,7 +41,8 @@ def train(
         str | None, typer.Option(help=f"Memory of the Spark driver on this machine (default: {DRIVER_MEMORY}).")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Train on this cluster, which `launch` made.")
+        str | None,
+        typer.Option(metavar="NAME", callback=checked_name, help="Train on this cluster, which `launch` made."),
     ] = None,
     run_local: Annotated[bool, typer.Option("--run-local", help="Train on this machine, as without it.")] = False,
     server: Annotated[str | None, typer.Option(help="Publish the bundle to the site at this address.")] = None,

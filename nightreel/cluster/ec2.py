@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from nightreel.cluster import errors, tags
 from nightreel.cluster.errors import ClusterError
@@ -66,6 +67,12 @@ def translated(doing: str) -> Iterator[None]:
     """Turn an error of EC2, or of the way to it, into one of ours that says what we were `doing`."""
     try:
         yield
+    except (ResponseParserError, KeyError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ClusterError(
+            f"could not {doing}: the answer is none of AWS's: does a proxy stand between, or something else at the "
+            f"endpoint? ({what})"
+        ) from error
     except BotoCoreError as error:
         raise ClusterError(f"could not {doing}: {error}") from error
     except ClientError as error:

@@ -77,7 +77,7 @@ _REFUSED = frozenset(
 )
 _REMEDY = {
     "UnauthorizedOperation": "give the launcher's role this permission",
-    "AuthFailure": "check the AWS credentials",
+    "AuthFailure": "check the AWS credentials and the region",
     "VcpuLimitExceeded": "ask for a higher vCPU quota, or launch fewer or smaller machines",
     "InvalidAMIID.NotFound": "check --ami: images belong to one region",
     "InvalidKeyPair.NotFound": "check the key pair's name: key pairs belong to one region",

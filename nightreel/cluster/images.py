@@ -44,7 +44,8 @@ def architecture(ec2: "EC2Client", instance_types: Sequence[str]) -> str:
         if of_type[other] != of_type[first]:
             raise RefusedError(
                 f"{first} ({of_type[first]}) and {other} ({of_type[other]}) do not go together: one image serves all "
-                "nodes of a cluster; choose types with the same processor architecture"
+                "nodes of a cluster; choose types with the same processor architecture as --instance-type, "
+                "--fallback-type and --master-type"
             )
     return of_type[first]
 

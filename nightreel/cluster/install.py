@@ -28,6 +28,8 @@ class _Found:
     java: str
     """`path`: the node's own `java` will do; else the folder to use as JAVA_HOME; empty when there is no Java."""
     spark: bool
+    foreign: bool
+    """Whether something else than a Spark stands where Spark should be."""
     python: bool
     """Whether there is a Python of the version that the wheels are for."""
     lacks: tuple[str, ...]
@@ -96,6 +98,7 @@ def _look(connection: Connection, runtime: Runtime) -> _Found:
         [ "$java" = java ] && java=path
         echo "architecture $(uname -m)"; echo "java $java"
         ls {home}/jars/spark-core_*-{shlex.quote(runtime.spark_version)}.jar >/dev/null 2>&1 && echo "spark there"
+        [ -z "$(ls -A {home} 2>/dev/null)" ] || ls {home}/jars/spark-core_*.jar >/dev/null 2>&1 || echo "foreign there"
         command -v python{runtime.python_version} >/dev/null && echo "python there"
         export PYTHONPATH={home}/python:$(echo {home}/python/lib/py4j-*-src.zip)
         lacks=$({python} -c {shlex.quote(_LACKS)} {modules} 2>/dev/null) || lacks=python
@@ -107,6 +110,7 @@ def _look(connection: Connection, runtime: Runtime) -> _Found:
         architecture=lines.get("architecture", ""),
         java=lines.get("java", ""),
         spark="spark" in lines,
+        foreign="foreign" in lines,
         python="python" in lines,
         lacks=tuple(lines.get("lacks", "python").split()),
     )
@@ -117,6 +121,11 @@ def _require_sources(connection: Connection, runtime: Runtime, found: _Found) ->
     missing = found.missing(runtime)
     if not runtime.install:
         raise BootstrapError(f"{connection.host}: {missing}, and installing is switched off: use an image that has it")
+    if found.foreign:
+        raise BootstrapError(
+            f"{connection.host}: {runtime.spark_home} is there and is no Spark: it is left alone; remove it, or give "
+            "another place with --remote-spark-home"
+        )
     no_spark = not found.spark and runtime.source is None
     if runtime.wheelhouse is None and (no_spark or (found.lacks and runtime.modules)):
         raise BootstrapError(

@@ -64,8 +64,12 @@ class Job:
 
 def folder(name: str) -> PurePosixPath:
     """The folder of a job, relative to the login's home; ValueError for a name that could leave it."""
-    if not name or name.startswith(".") or any(letter not in _ID for letter in name):
-        raise ValueError(f"the job name {name!r} can not be used: letters, digits, dots, dashes and underscores only")
+    # A job's lock lies beside its folder.
+    if not name or name.startswith(".") or name.endswith(".lock") or any(letter not in _ID for letter in name):
+        raise ValueError(
+            f"the job name {name!r} can not be used: letters, digits, dots, dashes and underscores only, no dot at its "
+            "start and no .lock at its end"
+        )
     return ROOT / "jobs" / name
 
 

@@ -39,7 +39,10 @@ class KeyRing:
 
     def __post_init__(self) -> None:
         if len(self.master_secret) < _MIN_SECRET:
-            raise ValueError(f"the master secret has {len(self.master_secret)} characters: use at least {_MIN_SECRET}")
+            raise ValueError(
+                f"the master secret has {len(self.master_secret)} characters: use at least {_MIN_SECRET}, in "
+                f"{SECRET_VARIABLE} or in the user's file of it"
+            )
 
     def __repr__(self) -> str:
         return f"KeyRing(run={self.run!r})"

@@ -14,7 +14,7 @@ from nightreel.cluster.errors import ClusterError, NoClusterError, RefusedError
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Cluster
-from nightreel.cluster.spec import Choice, ClusterSpec
+from nightreel.cluster.spec import WIDEST_PREFIX, Choice, ClusterSpec
 from nightreel.cluster.ssh import Connect, attempt_on_all
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _network(ec2: "EC2Client", name: str, *, ssh_port: int, reach: str) -> dict[
     # A public network that nodes are not reached from by their public addresses is the VPC's own.
     if not admitted or (ip_network(admitted[0]).is_global and reach != "public"):
         return {}
-    return {"operator_cidr": admitted[0], "allow_world": ip_network(admitted[0]).prefixlen == 0}
+    return {"operator_cidr": admitted[0], "allow_world": ip_network(admitted[0]).prefixlen < WIDEST_PREFIX}
 
 
 def _busy_addresses(nodes: list[Node], connect: Connect) -> set[str]:

@@ -10,6 +10,8 @@ ROOT = PurePosixPath("nightreel")
 SPARK_VERSION = "4.3.0"
 """The Spark of requirements/spark.txt."""
 _REMOTE = ("http", "https", "s3")
+# Shells and Spark's own scripts read it on the node: no blank, no quote, no step upwards.
+_PLACE = re.compile(r"~?(/(?!\.{1,2}(/|$))[A-Za-z0-9._+@-]+)+")
 _HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 
 
@@ -47,6 +49,11 @@ class Runtime:
             value = getattr(self, name)
             if value is not None and not (len(value) == digits and _HEX.fullmatch(value)):
                 raise ValueError(f"{name} must be {digits} hexadecimal digits")
+        if not _PLACE.fullmatch(self.spark_home):
+            raise ValueError(
+                f"spark_home must be a path such as /opt/spark or ~/spark, of letters, digits and . _ + @ - alone, not "
+                f"{self.spark_home!r}"
+            )
         if not re.fullmatch(r"\d+\.\d+", self.python_version):
             raise ValueError(f"python_version must be like 3.12, not {self.python_version!r}")
         if self.source is not None:
@@ -56,8 +63,8 @@ class Runtime:
         scheme = urlsplit(source).scheme
         if scheme in _REMOTE and self.checksum is None:
             raise ValueError(
-                f"spark_source {source} needs spark_sha512 (or spark_sha256), or nobody would notice another file in "
-                f"its place; Apache publishes it beside the tarball, at {source}.sha512"
+                f"spark_source {source} needs spark_sha512, or nobody would notice another file in its "
+                f"place; Apache publishes it beside the tarball, at {source}.sha512"
             )
         if "://" in source and scheme not in _REMOTE:
             raise ValueError(f"spark_source {source} can not be fetched: give an https, http or s3 address or a path")

@@ -14,6 +14,8 @@ MAX_WORKERS = 200
 MIN_VOLUME_GB = 8
 # EC2 allows 50 tags on a resource, keys of 128 and values of 256 characters; ten tags are kept for our own.
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 40, 128, 256
+WIDEST_PREFIX = 8
+"""A network of fewer bits than this is so much of the world that it needs a word of its own."""
 OWN_TAGS = "nightreel:"
 
 Market = Literal["on-demand", "spot"]
@@ -124,10 +126,11 @@ class ClusterSpec:
         network = self._operator_network()
         if network is None:
             return
-        if network.prefixlen == 0 and not self.allow_world:
+        if network.prefixlen < WIDEST_PREFIX and not self.allow_world:
+            part = f"1/{2**network.prefixlen} of the world" if network.prefixlen else "the whole world"
             raise ValueError(
-                f"operator_cidr {self.operator_cidr} would open SSH to the whole world: give the network that you "
-                "connect from, or say allow_world as well"
+                f"operator_cidr {self.operator_cidr} would open SSH to {part}: give the network that you connect from, "
+                f"no wider than /{WIDEST_PREFIX}, or say allow_world"
             )
         if self.private_ips and network.is_global:
             raise ValueError(

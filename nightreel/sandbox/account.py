@@ -65,6 +65,10 @@ class Account:
         """The instance with this id, if there is one."""
         return next((instance for instance in self.instances() if instance.id == instance_id), None)
 
+    def has_region(self, region: str) -> bool:
+        """Whether AWS has a region of this name."""
+        return region in ec2_backends[DEFAULT_ACCOUNT_ID]
+
     def default_subnet(self, region: str, zone: str | None) -> str | None:
         """The default subnet of a zone, or of the region's first."""
         subnets = ec2_backends[DEFAULT_ACCOUNT_ID][region].get_default_subnets()

@@ -77,6 +77,12 @@ class Gateway:
         if call.access_key.startswith(DENIED):
             raise _denied(call)
         with self._hosts.lock:
+            if call.service == "ec2" and not self._account.has_region(call.region):
+                raise ApiError(
+                    "AuthFailure",
+                    f"Credential should be scoped to a valid region: there is no region '{call.region}'.",
+                    401,
+                )
             facts = self._launches.facts(call) if call.action == "RunInstances" else call.params
         if delay := self._faults.take(["delay"], call.action, facts):
             time.sleep(delay.seconds)

@@ -36,7 +36,7 @@ def serve(settings: Settings, *, on_ready: Callable[[Record], None] = lambda _: 
     with ExitStack() as held:
         held.enter_context(_locked(settings.state))
         for network in sorted({settings.network, settings.loopback}):
-            held.enter_context(claimed(network))
+            held.enter_context(claimed(network, asked=settings.network))
         listener = held.enter_context(_listening(settings))
         ssh_port = _free_ssh_port(settings)
         _run(settings, listener, ssh_port, on_ready)
@@ -101,14 +101,18 @@ def _locked(state: Path) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def claimed(network: IPv4Network) -> Iterator[socket.socket]:
-    """Hold the network by an abstract socket: two sandboxes in one would give out the same addresses."""
+def claimed(network: IPv4Network, *, asked: IPv4Network | None = None) -> Iterator[socket.socket]:
+    """Hold the network by an abstract socket: two sandboxes in one would give out the same addresses.
+
+    `asked` is the network that the user named, where this one only goes with it. Raises SandboxError.
+    """
     with socket.socket(socket.AF_UNIX) as claim:
         try:
             claim.bind(f"\0nightreel-sandbox-{network}")
         except OSError:
+            why = "" if asked in (None, network) else f", where the endpoint of a sandbox in {asked} has to be"
             raise SandboxError(
-                f"another sandbox uses the network {network}; stop it, or choose another one with --network"
+                f"another sandbox uses the network {network}{why}; stop it, or choose another one with --network"
             ) from None
         yield claim
 

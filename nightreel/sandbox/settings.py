@@ -51,13 +51,11 @@ class Settings:
         Raises SandboxError when a value is of no use.
         """
         environment = os.environ
-        home = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        folder = state or Path(environment.get("NIGHTREEL_SANDBOX_STATE") or home / "nightreel" / "sandbox")
         kind = _kind_of_host(hosts or environment.get("NIGHTREEL_SANDBOX_HOSTS") or "processes")
         cables = kind == "machines"
         default_network = DEFAULT_MACHINES_NETWORK if cables else DEFAULT_NETWORK
         return cls(
-            state=folder.expanduser().absolute(),
+            state=state_folder(state),
             network=_network(network or environment.get("NIGHTREEL_SANDBOX_NETWORK") or default_network, kind),
             port=_port(port, "NIGHTREEL_SANDBOX_PORT", DEFAULT_PORT),
             ssh_port=_port(ssh_port, "NIGHTREEL_SANDBOX_SSH_PORT", MACHINES_SSH_PORT if cables else DEFAULT_SSH_PORT),
@@ -73,6 +71,13 @@ class Settings:
     def address(self) -> str:
         """The endpoint's address: the loopback network's third, which EC2 reserves in every subnet."""
         return str(self.loopback[2])
+
+
+def state_folder(given: Path | None = None) -> Path:
+    """The sandbox's folder: the one given, that of NIGHTREEL_SANDBOX_STATE, or one in the user's state directory."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    folder = given or Path(os.environ.get("NIGHTREEL_SANDBOX_STATE") or home / "nightreel" / "sandbox")
+    return folder.expanduser().absolute()
 
 
 def number(network: IPv4Network) -> int:

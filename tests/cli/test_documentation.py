@@ -1,12 +1,13 @@
 """The page about the command line is complete."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
-from nightreel.cli import options
+from nightreel.cli import config, options
 from nightreel.cli.main import app
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text()
@@ -36,6 +37,11 @@ def test_every_command_and_option_is_documented(command):
 
 def test_every_former_name_is_documented():
     assert not {name for name in options.FORMER_NAMES if not mentions(f"--{name}")}
+
+
+def test_every_option_of_the_configuration_file_is_listed():
+    listed = PAGE.split("These options may stand in it:")[1].split("\n\n")[0]
+    assert set(re.findall(r"`([a-z0-9-]+)`", listed)) == {name.replace("_", "-") for name in config.known_options()}
 
 
 @pytest.mark.parametrize("command", ALL)

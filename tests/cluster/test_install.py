@@ -63,11 +63,22 @@ def test_spark_comes_from_a_tarball_once(
     connection: ssh.Connection, tarball: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = Runtime(spark_source=str(tarball))
-    connection.run("mkdir -p spark; touch spark/an-older-one")
+    connection.run("mkdir -p spark/jars; touch spark/an-older-one spark/jars/spark-core_2.13-3.5.0.jar")
     prepare(connection, runtime)
     assert connection.run("ls spark spark-python nightreel").output.count("an-older-one") == 0
     monkeypatch.setattr(connection, "upload", lambda *_: pytest.fail("sent again"))
     prepare(connection, runtime)
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("python")
+@pytest.mark.parametrize("there", ["mkdir spark; touch spark/thesis", "touch spark", "ln -s /usr spark"])
+def test_what_is_no_spark_is_left_alone(connection: ssh.Connection, tarball: Path, there: str) -> None:
+    connection.run(there)
+    before = connection.run("ls -lR spark").output
+    with pytest.raises(BootstrapError, match="is no Spark: it is left alone"):
+        prepare(connection, Runtime(spark_source=str(tarball)))
+    assert connection.run("ls -lR spark").output == before
 
 
 @pytest.mark.sandbox
@@ -144,6 +155,20 @@ def test_what_nodes_fetch_needs_a_checksum() -> None:
 def test_a_checksum_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="128 hexadecimal digits"):
         Runtime(spark_sha512="abc")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["", "/", "~", "~/", "spark", "~/my spark", "~/spark/..", "/opt/./spark", "/opt/'spark'", "/opt/$x", "/opt/"],
+)
+def test_a_place_for_spark_that_is_of_no_use_is_refused(place: str) -> None:
+    with pytest.raises(ValueError, match="spark_home must be a path such as /opt/spark"):
+        Runtime(spark_home=place)
+
+
+@pytest.mark.parametrize("place", ["~/spark", "/opt/spark-4.3.0", "~/.local/spark_4"])
+def test_a_place_for_spark_is_a_plain_path(place: str) -> None:
+    assert Runtime(spark_home=place).spark_home == place
 
 
 def test_a_source_that_can_not_be_fetched_is_refused(tmp_path: Path) -> None:

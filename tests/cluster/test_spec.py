@@ -26,6 +26,8 @@ def spec(**changes: Any) -> ClusterSpec:
         ("expires_at", datetime(2026, 1, 1)),
         ("volume_gb", 7),
         ("operator_cidr", "0.0.0.0/0"),
+        ("operator_cidr", "0.0.0.0/1"),
+        ("operator_cidr", "10.0.0.0/7"),
         ("operator_cidr", "::/0"),
         ("operator_cidr", "nonsense"),
         ("operator_cidr", "2001:db8::/64"),

@@ -14,6 +14,11 @@ def tagged(tags: dict[str, str], resource: str = "instance") -> dict[str, object
     return {"TagSpecifications": [{"ResourceType": resource, "Tags": pairs}]}
 
 
+def test_a_region_that_is_none_is_refused(sandbox):
+    with pytest.raises(ClientError, match=r"\(AuthFailure\).* no region 'nowhere-1'"):
+        boto3.client("ec2", region_name="nowhere-1").describe_instances()
+
+
 @pytest.fixture
 def profile(sandbox):
     iam = boto3.client("iam")

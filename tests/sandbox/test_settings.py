@@ -1,9 +1,13 @@
 """Where a sandbox lives, from options, the environment and defaults."""
 
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from nightreel.cli.main import app
+from nightreel.sandbox.server import claimed
 from nightreel.sandbox.settings import Record, SandboxError, Settings
 
 
@@ -75,3 +79,21 @@ def test_machines_refuse_a_network_without_cables(network: str) -> None:
 def test_unknown_kind_of_host_is_refused() -> None:
     with pytest.raises(SandboxError, match="processes, sshd, machines"):
         Settings.resolve(hosts="virtual")
+
+
+@pytest.mark.parametrize("command", ["down", "status", "env"])
+def test_a_sandbox_is_found_by_its_folder_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str) -> None:
+    for name, value in {"NETWORK": "10.97.0.0/16", "PORT": "http", "HOSTS": "virtual"}.items():
+        monkeypatch.setenv(f"NIGHTREEL_SANDBOX_{name}", value)
+    said = CliRunner().invoke(app, ["sandbox", command, "--state", str(tmp_path)]).output
+    assert f"o sandbox runs in {tmp_path}" in said
+
+
+def test_a_network_that_was_not_named_is_refused_naming_the_one_that_was() -> None:
+    loopback, asked = IPv4Network("127.251.0.0/16"), IPv4Network("10.251.0.0/16")
+    with (
+        claimed(loopback),
+        pytest.raises(SandboxError, match=r"127\.251.* a sandbox in 10\.251"),
+        claimed(loopback, asked=asked),
+    ):
+        pass
