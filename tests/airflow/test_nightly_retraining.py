@@ -11,11 +11,14 @@ from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 
 import nightly_retraining
+import reap_expired_clusters
 from nightreel.airflow.plan import longest_duration
 
 DAG = nightly_retraining.dag
 ORDER = [
     "plan",
+    "collect_ratings",
+    "approve_cost",
     "launch_cluster",
     "bootstrap_spark",
     "train_similarity",
@@ -91,3 +94,21 @@ def test_setting_it_up_waits_for_the_next_night(monkeypatch: pytest.MonkeyPatch)
     )
     assert first is not None
     assert first.run_after == datetime(2026, 5, 2, 3, 0, tzinfo=UTC)
+
+
+def test_a_run_asks_before_it_launches() -> None:
+    assert "launch_cluster" in task("approve_cost").downstream_task_ids
+    assert task("approve_cost").response_timeout == timedelta(hours=1)
+
+
+def test_the_deadline_is_told_by_a_module_that_can_be_imported() -> None:
+    [alert] = DAG.deadline if isinstance(DAG.deadline, list) else [DAG.deadline]
+    assert alert.callback.path == "nightreel.airflow.notify.deadline_missed"
+    assert alert.interval == timedelta(hours=3)
+
+
+def test_the_reaper_comes_every_hour() -> None:
+    reaper = reap_expired_clusters.dag
+    assert isinstance(reaper.timetable, CronTriggerTimetable)
+    assert reaper.task_ids == ["reap"]
+    assert isinstance(reaper.get_task("reap").execution_timeout, timedelta)
