@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test long chaos check format requirements wheelhouse clean
+.PHONY: help demo test long chaos test-airflow check format requirements wheelhouse clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -9,7 +9,7 @@ NEEDS := requirements/setup.txt requirements/dev.txt pyproject.toml
 ARGS ?=
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(READY) ## Run the whole of Nightreel on this machine (ARGS=--exit ends by itself)
 	@$(BIN)/nightreel demo $(ARGS)
@@ -19,7 +19,7 @@ test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/hosts
 	@.setup/aws .venv
 	@$(BIN)/nightreel data fetch ml-100k
-	@$(BIN)/python -m pytest -m "not long and (not chaos or quick)" $(ARGS)
+	@$(BIN)/python -m pytest -m "not long and not night and (not chaos or quick)" $(ARGS)
 
 long: $(READY) ## Run the tests that take too long for every day (ARGS goes to pytest)
 	@.setup/hosts
@@ -29,6 +29,11 @@ long: $(READY) ## Run the tests that take too long for every day (ARGS goes to p
 chaos: $(READY) ## Let everything go wrong that docs/chaos.md names (ARGS goes to pytest)
 	@.setup/hosts
 	@$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+test-airflow: $(READY) ## Let everything go wrong at night that docs/nights.md names (ARGS goes to pytest)
+	@.setup/hosts
+	@$(BIN)/nightreel data fetch ml-100k
+	@$(BIN)/python -m pytest tests/night $(ARGS)
 
 check: $(READY) ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .
