@@ -188,7 +188,7 @@ class AirflowClient:
 
     def run_ids(self, dag_id: str) -> list[str]:
         """The ids of the latest runs."""
-        query = {"order_by": "-run_after", "limit": 100}
+        query: dict[str, str | int] = {"order_by": "-run_after", "limit": 100}
         answer = self._http.get(f"/dags/{dag_id}/dagRuns", params=query).raise_for_status()
         return [run["dag_run_id"] for run in answer.json()["dag_runs"]]
 
