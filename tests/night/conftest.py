@@ -10,11 +10,15 @@ import pytest
 
 from nightreel.cli.demo import DAG, Stack, running_stack
 from nightreel.recommend.datasets import cache_folder
-from tests.night.night import Night, Webhook, until
+from tests.night.night import BUCKET, Night, Webhook, client_of, until
 
 USERS = 300
 """Of the data set; enough for the gate to judge by, and quickly trained on."""
-SETTINGS = {"approval_hours": 0.003, "prices": {"c7i.large": 0.1, "m7i.large": 0.1}}
+SETTINGS = {
+    "approval_hours": 0.003,
+    "prices": {"c7i.large": 0.1, "m7i.large": 0.1},
+    "archive": f"s3://{BUCKET}/runs",
+}
 ROOT = Path(__file__).parents[2]
 
 
@@ -68,6 +72,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, ratings: Path, webhook: Webh
         connections={"nightreel_notify": webhook.connection},
         variables={"nightreel_settings": json.dumps(SETTINGS)},
     ) as running:
+        client_of(running, "s3").create_bucket(Bucket=BUCKET)
         running.services.await_true(lambda: running.airflow.client().has_dag(DAG), what=DAG, timeout=300)
         yield running
 

@@ -25,6 +25,7 @@ from nightreel.cluster.ec2 import Node, find_nodes
 from nightreel.local.airflow import AirflowClient
 
 REAPER = "reap_expired_clusters"
+BUCKET = "nightly"
 CONF = {"workers": 1, "instance_type": "c7i.large", "rank": 16, "iterations": 4}
 ENDED = ("success", "failed")
 PATIENCE = 600.0
@@ -40,6 +41,18 @@ def until[T](condition: Callable[[], T], *, within: float, what: str) -> T:
                 return value
         assert time.monotonic() < deadline, f"waited {within:.0f} s in vain for {what}"
         time.sleep(0.2)
+
+
+def client_of(stack: Stack, service: str) -> Any:
+    """A boto3 client of the sandbox."""
+    aws = stack.sandbox.environment
+    return boto3.client(
+        service,
+        endpoint_url=stack.sandbox.endpoint,
+        region_name=aws["AWS_DEFAULT_REGION"],
+        aws_access_key_id=aws["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=aws["AWS_SECRET_ACCESS_KEY"],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +163,13 @@ class Night:
         return find_nodes(self.ec2(), self.cluster)
 
     def ec2(self) -> Any:
-        aws = self.stack.sandbox.environment
-        return boto3.client(
-            "ec2",
-            endpoint_url=self.stack.sandbox.endpoint,
-            region_name=aws["AWS_DEFAULT_REGION"],
-            aws_access_key_id=aws["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=aws["AWS_SECRET_ACCESS_KEY"],
-        )
+        return client_of(self.stack, "ec2")
+
+    def archived(self) -> list[str]:
+        """What is kept of the run in the bucket."""
+        prefix = f"runs/{self.cluster}/"
+        found = client_of(self.stack, "s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        return [entry["Key"].removeprefix(prefix) for entry in found]
 
     def instance(self, role: str) -> str:
         return next(node.instance_id for node in self.nodes() if node.role == role)

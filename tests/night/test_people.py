@@ -7,7 +7,7 @@ import pytest
 
 from nightreel.airflow.assets import CLUSTER, MATRIX, RATINGS
 from nightreel.cli.demo import DAG, Stack
-from tests.night.night import Night, Outcome, Webhook, until
+from tests.night.night import BUCKET, Night, Outcome, Webhook, client_of, until
 
 pytestmark = [pytest.mark.night, pytest.mark.sandbox, pytest.mark.spark, pytest.mark.timeout(1800)]
 GOOD = Outcome(colour="success", left=0, spark_runs=1)
@@ -23,6 +23,9 @@ def test_good_night_tells_all_that_it_did(stack: Stack, begin: type[Night]) -> N
     assert stack.site.served_model() != before
     log = night.log("train_similarity")
     assert re.search(r"ALS: iteration \d+ of 4 on 2 × 2 blocks", log)
+    assert {"similarity.arrow", "cost.json"} <= set(night.archived())
+    assert any(name.startswith("logs/") for name in night.archived())
+    assert "visitors.csv" not in night.archived()
     ratings, matrix, cluster = (night.said_with(asset.name) for asset in (RATINGS, MATRIX, CLUSTER))
     assert ratings["visitor_ratings"] == 0
     assert (matrix["sha256"], matrix["estimate"]["worst_case"] > 0) == (stack.site.served_model(), True)
@@ -77,6 +80,16 @@ def test_deadline_missed(stack: Stack, begin: type[Night], code: Path, webhook: 
         until(lambda: _heard(webhook, night, "by its deadline"), within=120, what="word of the deadline")
     finally:
         file.write_text(was)
+
+
+def test_ratings_lie_in_a_bucket(stack: Stack, begin: type[Night], ratings: Path) -> None:
+    before = stack.site.served_model()
+    s3 = client_of(stack, "s3")
+    for file in ratings.iterdir():
+        s3.upload_file(str(file), BUCKET, f"ratings/{file.name}")
+    night = begin.begin(stack, dataset=f"s3://{BUCKET}/ratings", seed=29)
+    assert night.outcome() == GOOD, night.why()
+    assert stack.site.served_model() != before
 
 
 def test_run_above_the_cap_is_not_approved(stack: Stack, begin: type[Night], webhook: Webhook) -> None:
