@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from airflow.sdk import CronTriggerTimetable
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
@@ -112,3 +114,31 @@ def test_the_reaper_comes_every_hour() -> None:
     assert isinstance(reaper.timetable, CronTriggerTimetable)
     assert reaper.task_ids == ["reap"]
     assert isinstance(reaper.get_task("reap").execution_timeout, timedelta)
+
+
+def judge(states: dict[str, str], *, reasons: dict[str, str]) -> None:
+    ti = MagicMock()
+    ti.get_task_states.return_value = {"run": {name: "success" for name in DAG.task_ids} | states}
+    ti.xcom_pull.side_effect = lambda *, task_ids, key: reasons.get(task_ids)
+    context: Any = {"ti": ti, "dag": DAG, "run_id": "run"}
+    task("verdict").execute(context)
+
+
+BEHIND = ["approve_cost", "launch_cluster", "bootstrap_spark", *ORDER[5:]]
+
+
+def test_a_night_with_nothing_to_do_is_green() -> None:
+    skipped = dict.fromkeys(["collect_ratings", *BEHIND, "train_similarity"], "skipped")
+    judge(skipped, reasons={"collect_ratings": "nothing to do"})
+
+
+def test_a_run_that_somebody_ended_is_red_whatever_was_skipped() -> None:
+    skipped = dict.fromkeys(["collect_ratings", *BEHIND, "train_similarity"], "skipped")
+    with pytest.raises(AirflowFailException, match="collect_ratings skipped"):
+        judge(skipped, reasons={})
+
+
+def test_a_dry_run_is_green_and_one_ended_before_it_published_is_not() -> None:
+    judge({"publish_bundle": "skipped"}, reasons={"publish_bundle": "a dry run"})
+    with pytest.raises(AirflowFailException, match="publish_bundle skipped"):
+        judge({"publish_bundle": "skipped"}, reasons={})

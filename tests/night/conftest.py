@@ -79,7 +79,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, ratings: Path, webhook: Webh
 
 @pytest.fixture(scope="session")
 def first_model(stack: Stack) -> str:
-    """The model of one good night, which every fault must leave alone or replace as a whole."""
+    """The model of one good night; for whoever needs a model to be there, whichever tests came before."""
     night = Night.begin(stack)
     assert night.end() == "success", night.why()
     model = stack.site.served_model()
@@ -88,7 +88,7 @@ def first_model(stack: Stack) -> str:
 
 
 @pytest.fixture
-def begin(stack: Stack, first_model: str) -> Iterator[type[Night]]:
+def begin(stack: Stack) -> Iterator[type[Night]]:
     """Begins nights; when the test is over, nothing of it may be going on, and nothing may go wrong any more."""
     yield Night
     stack.sandbox.clear_faults()

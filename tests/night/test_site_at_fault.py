@@ -54,6 +54,7 @@ def test_token_expired(stack: Stack, begin: type[Night]) -> None:
     assert "nothing has to be trained anew" in night.log("publish_bundle")
 
 
+@pytest.mark.usefixtures("first_model")
 def test_gate_says_no(stack: Stack, begin: type[Night], webhook: Webhook, tmp_path: Path) -> None:
     [newest, *_] = sorted(
         (stack.airflow.home.parent / "bundles").glob("*/similarity.arrow"), key=lambda path: -path.stat().st_mtime
