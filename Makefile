@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test long chaos check format requirements wheelhouse clean contract fuzz bench-site site lighthouse
+.PHONY: help demo test long chaos check format requirements wheelhouse clean contract fuzz bench-site site lighthouse test-airflow
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -23,7 +23,7 @@ test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/hosts
 	@.setup/aws .venv
 	@$(BIN)/nightreel data fetch ml-100k
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long and (not chaos or quick)" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long and not night and (not chaos or quick)" $(ARGS)
 
 long: $(READY) ## Run the tests that take too long for every day (ARGS goes to pytest)
 	@.setup/hosts
@@ -45,6 +45,11 @@ bench-site: $(READY) ## Measure the site: scoring, requests per second, a model 
 
 lighthouse: $(READY) ## Lighthouse on the pages, phone and desktop; needs npm and Chromium (ARGS=--url for a running site)
 	@$(BIN)/python -m benchmarks.lighthouse $(ARGS)
+
+test-airflow: $(READY) ## Let everything go wrong at night that docs/nights.md names (ARGS goes to pytest)
+	@.setup/hosts
+	@$(BIN)/nightreel data fetch ml-100k
+	@$(BIN)/python -m pytest tests/night $(ARGS)
 
 check: $(READY) ## Format, lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -10,10 +10,12 @@ the bundle; what it prints is one line per phase.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import platform
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -34,6 +36,7 @@ from nightreel.recommend.datasets import licence_of, name_of
 from nightreel.recommend.evaluation import evaluate, quality_table, split_users
 from nightreel.recommend.neighbours import block_rows, neighbour_block, unit_rows
 from nightreel.recommend.population import Moments, describe_movies
+from nightreel.recommend.progress import told
 from nightreel.recommend.ratings import DatasetError, Layout, Likes, find_layout
 from nightreel.recommend.taste_model import DEFAULT_PATH, TasteModel
 from nightreel.recommend.titles import Movie, read_movies
@@ -81,6 +84,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line; argparse ends the process with 2 when it is wrong."""
     parser = argparse.ArgumentParser(prog="train_similarity", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--ratings", type=Path, required=True, help="folder with ratings and movies, on every node")
+    parser.add_argument("--visitors", type=Path, help="ratings of the site's visitors, on every node")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to write, on the driver's machine")
     parser.add_argument("--run-id", default="", help="names this run in the bundle (default: a new one)")
     parser.add_argument("--dataset", default="", help="the data set's name (default: as the folder tells)")
@@ -125,7 +129,7 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
     log = Log()
     layout = find_layout(options.ratings)
     movies = read_movies(layout)
-    ratings = read_ratings(spark, layout).persist()
+    ratings = with_visitors(read_ratings(spark, layout), options.visitors).persist()
     counts = count_ratings(ratings, layout)
     users = ratings.select("user").distinct().count()
     total = int(np.sum(counts["count"].to_numpy()))
@@ -147,6 +151,8 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
         "neighbour_scores": scores,
     }
     dataset = describe_dataset(layout, options) | {"ratings": total, "users": users, "movies": len(counts)}
+    if options.visitors:
+        dataset["visitors"] = hashlib.sha256(options.visitors.read_bytes()).hexdigest()
     metadata = describe_run(spark, options, dataset, evaluation)
     digest = write_bundle(options.out, columns=columns, metadata=metadata)
     for row in quality_table(evaluation) if evaluation else []:
@@ -165,6 +171,14 @@ def read_ratings(spark: SparkSession, layout: Layout) -> DataFrame:
     )
     latest = F.max_by("rating", F.struct("time", "rating")).alias("rating")
     return rows.groupBy("user", "movie").agg(latest)
+
+
+def with_visitors(ratings: DataFrame, visitors: Path | None) -> DataFrame:
+    """Put the visitors' ratings beside those of the data set; they are users of their own, each movie once."""
+    if visitors is None:
+        return ratings
+    found = ratings.sparkSession.read.csv(visitors.resolve().as_uri(), schema=COUNTED, header=True, enforceSchema=True)
+    return ratings.unionByName(found.select("user", "movie", "rating"))
 
 
 def count_ratings(ratings: DataFrame, layout: Layout) -> pa.Table:
@@ -203,7 +217,8 @@ def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
         numItemBlocks=blocks,
         checkpointInterval=-1,  # would need a directory that every node shares
     )
-    model = als.fit(likes.withColumn("like", F.lit(1.0)))
+    with told(likes.sparkSession.sparkContext, als_in_words(options.iterations, blocks=blocks)):
+        model = als.fit(likes.withColumn("like", F.lit(1.0)))
     items = model.itemFactors.toArrow().sort_by("id")
     if len(items) < 2:
         raise JobError("only one movie is liked by anybody; a model needs two at least")
@@ -212,6 +227,15 @@ def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
         items["id"].to_numpy().astype(np.int64),
         matrix(items["features"].combine_chunks()),
         sum_moments(model, activity),
+    )
+
+
+def als_in_words(iterations: int, *, blocks: int) -> Callable[[int, int, int], str]:
+    """Say which iteration ALS is in: it starts a few jobs to prepare and then two per iteration, one for each side."""
+    return lambda jobs, done, tasks: (
+        f"ALS: iteration {min((jobs - 2) // 2, iterations)} of {iterations} on {blocks} × {blocks} blocks"
+        if jobs >= 4
+        else ""
     )
 
 
@@ -254,7 +278,8 @@ def nearest(spark: SparkSession, embedding: npt.NDArray[np.float32], *, count: i
 
     partitions = min(-(-movies // step), 4 * spark.sparkContext.defaultParallelism)
     rows = spark.range(0, movies, 1, partitions)
-    found = rows.select("id", find("id").alias("near")).select("id", "near.*").toArrow().sort_by("id")
+    with told(spark.sparkContext, lambda jobs, done, tasks: f"neighbours: {done} of {tasks} blocks of movies"):
+        found = rows.select("id", find("id").alias("near")).select("id", "near.*").toArrow().sort_by("id")
     shared.unpersist()
     ids = found["ids"].combine_chunks().flatten().to_numpy().reshape(movies, count)
     return ids, matrix(found["scores"].combine_chunks())
@@ -338,7 +363,7 @@ def describe_run(
     spark: SparkSession, options: argparse.Namespace, dataset: dict[str, Any], evaluation: list[dict[str, Any]]
 ) -> BundleMetadata:
     """Return the bundle's metadata; nothing of it tells paths or hosts."""
-    own = ("ratings", "out", "run_id", "dataset", "code_revision")
+    own = ("ratings", "visitors", "out", "run_id", "dataset", "code_revision")
     now = datetime.now(UTC).replace(microsecond=0)
     return BundleMetadata(
         run_id=options.run_id or f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}",

@@ -22,6 +22,7 @@ os.environ |= {
     "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).resolve().parents[1] / "dags"),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME / 'airflow.db'}",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "AIRFLOW_VAR_NIGHTREEL_SETTINGS": "",
     "NIGHTREEL_SITE_DATA": str(_HOME / "site"),
     "XDG_CONFIG_HOME": str(_HOME / "config"),
     "XDG_STATE_HOME": str(_HOME / "state"),

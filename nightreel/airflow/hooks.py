@@ -75,6 +75,10 @@ class Reach:
         ssm = AwsBaseHook(aws_conn_id=self.aws_conn_id, client_type="ssm")
         return images.image_for(self.ec2(), ssm.conn, spec)
 
+    def region(self) -> str:
+        """The connection's region."""
+        return str(self.ec2().meta.region_name)
+
     def ssh_port(self) -> int:
         """The SSH port of the nodes, from the connection."""
         return int(BaseHook.get_connection(self.ssh_conn_id).port or paramiko.config.SSH_PORT)
@@ -92,14 +96,22 @@ class Reach:
 
 @dataclass(frozen=True)
 class Site:
-    """The site's address and upload token, from an HTTP connection."""
+    """The site's address and tokens, from an HTTP connection."""
 
     server: str
     token: str
+    """For uploads."""
+    export_token: str = ""
+    """For the export of visitors' ratings."""
 
     @classmethod
     def of_connection(cls, conn_id: str) -> "Site":
-        """Host, port and scheme of the connection, and its password as the token."""
+        """Host, port and scheme of the connection, its password as the token, and `export_token` of its extra."""
         conn = BaseHook.get_connection(conn_id)
         port = f":{conn.port}" if conn.port else ""
-        return cls(server=f"{conn.schema or 'https'}://{conn.host}{port}", token=conn.password or "")
+        token = conn.password or ""
+        return cls(
+            server=f"{conn.schema or 'https'}://{conn.host}{port}",
+            token=token,
+            export_token=conn.extra_dejson.get("export_token") or token,
+        )

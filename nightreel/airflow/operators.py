@@ -2,23 +2,29 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 import nightreel
+from nightreel.airflow import links
+from nightreel.airflow.assets import CLUSTER
+from nightreel.airflow.collect import VISITORS
 from nightreel.airflow.hooks import Reach
 from nightreel.airflow.job_trigger import JobTrigger
+from nightreel.airflow.money import ESTIMATE, OperatorsPrices, meter
 from nightreel.airflow.plan import RunPlan
+from nightreel.airflow.storage import Bucket
 from nightreel.bundle.provenance import code_revision
 from nightreel.bundle.reader import sha256_of, validate_bundle
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
 from nightreel.cluster.destroy import destroy_cluster
+from nightreel.cluster.ec2 import Node, find_nodes
 from nightreel.cluster.errors import ClusterError, JobError
 from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Preparation
@@ -38,8 +44,9 @@ class ClusterOperator(BaseOperator):
     """A step that works with the cluster of the run's plan."""
 
     template_fields: Sequence[str] = ("plan",)
-    needs_cluster = True
-    """Whether the cluster has to live as long as this step may take."""
+    within_lifetime = True
+    """Whether the cluster's life, which is fixed when the run begins, has to cover this step."""
+    operator_extra_links: Collection[BaseOperatorLink] = (links.Ec2Console(),)
 
     def __init__(
         self,
@@ -64,19 +71,67 @@ class ClusterOperator(BaseOperator):
         """How AWS and the nodes are reached."""
         return Reach(self.aws_conn_id, self.ssh_conn_id, run=self.run_plan.cluster)
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the buttons on the task's page lead."""
+        region = self.reach.region()
+        return {links.Ec2Console.name: links.Ec2Console.of(self.run_plan.cluster, region=region)}
+
+    def _meter(self, nodes: Iterable[Node]) -> dict[str, Any]:
+        """What the run's machines have cost; nothing known is no reason to fail."""
+        try:
+            prices = OperatorsPrices(self.run_plan.prices, aws_conn_id=self.aws_conn_id)
+            found = meter(self.run_plan.folder, nodes, prices)
+        except Exception:
+            self.log.exception("what %s has cost could not be noted", self.run_plan.cluster)
+            return {}
+        usd = "an unknown amount" if found["usd"] is None else f"${found['usd']:.4f}"
+        self.log.info(
+            "metered%s: %s for %d machine(s), %d machine seconds",
+            "" if found["final"] else " so far", usd, found["machines"], found["machine_seconds"],
+        )  # fmt: skip
+        return found
+
 
 class LaunchCluster(ClusterOperator):
     """Launch the machines; those that are there already are adopted."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """What runs now: master's address and number of workers. Raises the cluster's errors."""
+        links.show(self, context)
         spec = self.run_plan.spec(ssh_port=self.reach.ssh_port())
         image = self.reach.image_for(spec)
         cluster = launch_machines(self.reach.ec2(), spec, image=image, keys=self.reach.keys)
         return {"master": cluster.master.address, "workers": len(cluster.workers)}
 
 
-class BootstrapSpark(ClusterOperator):
+class LearningOperator(ClusterOperator):
+    """A step that works with what `collect_ratings` has found."""
+
+    template_fields: Sequence[str] = ("plan", "collected")
+
+    def __init__(self, *, collected: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.collected = collected
+
+    @property
+    def ratings(self) -> Path:
+        """The folder of the base data, here."""
+        return Path(self.collected["folder"])
+
+    @property
+    def visitors(self) -> Path | None:
+        """The snapshot of the visitors' ratings, here. FileNotFoundError when a later night has removed it."""
+        found = Path(self.collected["visitors"]) if self.collected["visitors"] else None
+        if found and not found.is_file():
+            raise FileNotFoundError(
+                f"{found} is gone: a later night has removed it, for a visitor may have withdrawn since. Clear "
+                "collect_ratings with everything downstream"
+            )
+        return found
+
+
+class BootstrapSpark(LearningOperator):
     """Ship code and ratings to every node and start Spark."""
 
     def __init__(self, *, job_folder: str, **kwargs: Any) -> None:
@@ -91,7 +146,8 @@ class BootstrapSpark(ClusterOperator):
             payload = Payload(
                 {
                     code.name: code,
-                    **{f"ratings/{file.name}": file for file in find_layout(Path(plan.ratings)).files},
+                    **{f"ratings/{file.name}": file for file in find_layout(self.ratings).files},
+                    **({VISITORS: self.visitors} if self.visitors else {}),
                     **Payload.below("spark_jobs", Path(self.job_folder), pattern="*.py"),
                 }
             )
@@ -109,8 +165,10 @@ class BootstrapSpark(ClusterOperator):
         return cluster.master.private_ip
 
 
-class TrainSimilarity(ClusterOperator):
+class TrainSimilarity(LearningOperator):
     """Submit the training job, or attach to it, and wait for it without holding a worker."""
+
+    operator_extra_links = (links.Ec2Console(), links.SparkUi())
 
     def __init__(self, *, job_timeout: timedelta, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -124,6 +182,8 @@ class TrainSimilarity(ClusterOperator):
 
         fresh = self._on_master(submit)
         self.log.info("%s the job %s on %s", "started" if fresh else "attached to", JOB, self.run_plan.cluster)
+        links.show(self, context)
+        self.log.info("Spark's pages, while the job runs: %s", links.SparkUi.tunnel(self.run_plan.cluster))
         self.defer(
             trigger=JobTrigger(
                 cluster=self.run_plan.cluster,
@@ -149,6 +209,11 @@ class TrainSimilarity(ClusterOperator):
         jobs.require_success(status, JOB, log)
         self.log.info("the job ended well; the end of its log:\n%s", log)
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the buttons on the task's page lead."""
+        return super().addresses | {links.SparkUi.name: links.SparkUi.here()}
+
     def on_kill(self) -> None:
         """The task was ended while it was submitting: end the job too."""
         self._on_master(lambda connection: jobs.kill(connection, JOB))
@@ -166,10 +231,12 @@ class TrainSimilarity(ClusterOperator):
             "--out",
             f"~/{RESULT}",
             "--dataset",
-            name_of(Path(self.run_plan.ratings)),
+            name_of(self.ratings),
             "--code-revision",
             code_revision(Path(nightreel.__file__).parent),
+            *(("--visitors", f"{payload}/{VISITORS}") if self.collected["visitors"] else ()),
             *self.run_plan.arguments,
+            *self.collected["winner"],
         ]
 
     def _on_master[T](self, action: Callable[[Connection], T]) -> T:
@@ -193,24 +260,50 @@ class FetchBundle(ClusterOperator):
             raise ClusterError(f"the bundle arrived damaged: it is {remote} there and {local} here; try again")
         bundle = validate_bundle(target)
         self.log.info("fetched %s: %d movies, %d bytes, sha256 %s", target, len(bundle), target.stat().st_size, local)
+        self._meter(find_nodes(self.reach.ec2(), self.run_plan.cluster))
         return local
 
 
 class DestroyCluster(ClusterOperator):
     """Bring the logs home, remove everything of the run's cluster, found by its tag, and prove that nothing is left."""
 
-    needs_cluster = False
+    within_lifetime = False
+    operator_extra_links = (links.Ec2Console(), links.LogArchive())
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(outlets=[CLUSTER], **kwargs)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the buttons on the task's page lead."""
+        archive = self._archive
+        logs = {links.LogArchive.name: archive.console(self.reach.region())} if archive else {}
+        return super().addresses | logs
+
+    @property
+    def _archive(self) -> Bucket | None:
+        root, plan = self.run_plan.archive, self.run_plan
+        return Bucket(f"{root.rstrip('/')}/{plan.cluster}", self.aws_conn_id) if root else None
 
     def execute(self, context: Context) -> dict[str, int]:
         """What is left by kind of resource: zeros. Raises LeakError, ClusterError."""
         self._fetch_logs()
         done = destroy_cluster(self.reach.ec2(), self.run_plan.cluster)
         self.log.info("terminated %d instance(s); left: %s", done.instances, done.left)
+        cost = self._meter(done.nodes)
+        self._keep_logs()
+        context["outlet_events"][CLUSTER].extra = {
+            "run": context["dag_run"].run_id,
+            "cluster": self.run_plan.cluster,
+            "left": {**done.left},
+            "estimate": context["ti"].xcom_pull(task_ids="approve_cost", key=ESTIMATE),
+            "cost": cost,
+        }
         return done.left
 
     def _fetch_logs(self) -> None:
         """Into the run's folder, beside the bundle. No failure here may keep a machine alive."""
-        target = Path(self.run_plan.bundle).parent / "logs"
+        target = self.run_plan.folder / "logs"
         try:
             found = fetch_logs(
                 self.reach.ec2(),
@@ -223,3 +316,15 @@ class DestroyCluster(ClusterOperator):
             self.log.exception("the logs of %s could not be fetched", self.run_plan.cluster)
         else:
             self.log.info("fetched %d log file(s), %d bytes, into %s", found.files, found.size, target)
+
+    def _keep_logs(self) -> None:
+        """In the bucket too, where one is named; the cluster is gone by now, so it is no reason to fail."""
+        archive, folder = self._archive, self.run_plan.folder
+        if archive is None:
+            return
+        try:
+            count = archive.upload(folder, [file for file in (folder / "logs").rglob("*") if file.is_file()])
+        except Exception:
+            self.log.exception("the logs could not be kept in %s", archive.address)
+        else:
+            self.log.info("%d log file(s) are kept in %s", count, archive.address)

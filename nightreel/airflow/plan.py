@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 from airflow.sdk import BaseOperator, Context, Variable
 
-from nightreel.airflow.params import job_arguments
-from nightreel.cluster.spec import ClusterSpec
+from nightreel.airflow.params import ASK, LAST_WINNER, job_arguments
+from nightreel.airflow.settings import Settings
+from nightreel.cluster.spec import Choice, ClusterSpec
 from nightreel.cluster.tags import format_time, parse_time
 
 RATINGS = "nightreel_ratings"
@@ -40,11 +41,30 @@ class RunPlan:
     subnet: str | None
     operator_cidr: str | None
     wheelhouse: str | None
+    as_of: str = ""
+    """ISO 8601: the moment up to which visitors' ratings count."""
+    visitors: bool = False
+    ratings_per_visitor: int = 500
+    skip_without_new_ratings: bool = False
+    last_winner: bool = False
+    """Whether what the form left open is taken from the model that is served."""
+    fallback_types: list[str] = field(default_factory=list)
+    market: Choice = "on-demand"
+    cost_cap: float | None = None
+    above_cap: str = ASK
+    prices: Mapping[str, Any] = field(default_factory=dict)
+    archive: str | None = None
 
     @classmethod
     def from_json(cls, plan: Mapping[str, Any]) -> Self:
-        """The plan that `plan` gave to the tasks behind it."""
-        return cls(**plan)
+        """The plan that `plan` gave to the tasks behind it; what another version of this code put there is let be."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in plan.items() if name in known})
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps what it makes."""
+        return Path(self.bundle).parent
 
     def spec(self, *, ssh_port: int) -> ClusterSpec:
         """The cluster to launch."""
@@ -53,6 +73,8 @@ class RunPlan:
             workers=self.workers,
             expires_at=parse_time(self.expires_at),
             instance_type=self.instance_type,
+            fallback_types=tuple(self.fallback_types),
+            market=self.market,
             ami=self.ami,
             subnets=tuple((self.subnet or "").replace(",", " ").split()),
             operator_cidr=self.operator_cidr,
@@ -75,15 +97,16 @@ class PlanRun(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the form and the Airflow Variables; ValueError, naming the field, for what can not work."""
         params: Mapping[str, Any] = context["params"]
+        settings = Settings.load()
         dag_run = context["dag_run"]
         name = cluster_name(context["dag"].dag_id, dag_run.run_id)
         lifetime = timedelta(hours=float(params["lifetime_hours"]))
         longest = longest_duration(context["dag"].tasks)
         if lifetime < longest:
             raise ValueError(
-                f"lifetime_hours is {lifetime / timedelta(hours=1):g}, but with all time-outs and retries the work on "
-                f"the cluster may take {longest / timedelta(hours=1):.1f} h: the machines would switch themselves off "
-                "under it. Give a longer lifetime."
+                f"lifetime_hours is {lifetime / timedelta(hours=1):g}, but with all time-outs and retries the run up "
+                f"to the cluster's end may take {longest / timedelta(hours=1):.1f} h: the machines would switch "
+                "themselves off under it. Give a longer lifetime."
             )
         started = dag_run.start_date or datetime.now().astimezone()
         plan = RunPlan(
@@ -91,10 +114,21 @@ class PlanRun(BaseOperator):
             workers=int(params["workers"]),
             instance_type=params["instance_type"],
             expires_at=format_time(started + lifetime),
-            ratings=str(_folder_of_ratings()),
+            ratings=_source_of_ratings(params["dataset"]),
             bundle=str(Path(_required(ARTIFACTS)) / name / "similarity.arrow"),
             arguments=["--run-id", dag_run.run_id, *job_arguments(params)],
             publish=bool(params["publish"]),
+            as_of=dag_run.run_after.isoformat(),
+            visitors=bool(params["visitors"]),
+            ratings_per_visitor=int(settings.ratings_per_visitor),
+            skip_without_new_ratings=settings.skip_without_new_ratings,
+            last_winner=params["hyperparameters"] == LAST_WINNER,
+            fallback_types=list(params["fallback_types"]),
+            market=params["market"],
+            cost_cap=float(params["cost_cap"]),
+            above_cap=params["above_cap"],
+            prices=settings.prices,
+            archive=settings.archive,
             **{field: Variable.get(variable, default=None) or None for field, variable in _OPTIONAL.items()},
         )
         plan.spec(ssh_port=22)
@@ -104,14 +138,15 @@ class PlanRun(BaseOperator):
 
 
 def longest_duration(tasks: Iterable[Any]) -> timedelta:
-    """How long the tasks that need the cluster may take together, all retries and their delays included."""
-    return sum((_bound(task) for task in tasks if getattr(task, "needs_cluster", False)), timedelta())
+    """How long the tasks up to the end of the cluster may take together, all retries and their delays included."""
+    return sum((_bound(task) for task in tasks if getattr(task, "within_lifetime", False)), timedelta())
 
 
 def _bound(task: Any) -> timedelta:
     once = (task.execution_timeout or timedelta()) + (getattr(task, "job_timeout", None) or timedelta())
+    waiting: timedelta = getattr(task, "response_timeout", None) or timedelta()  # once: an answer ends it either way
     delay = max(task.retry_delay, task.max_retry_delay or timedelta())
-    total: timedelta = once * (task.retries + 1) + delay * task.retries
+    total: timedelta = once * (task.retries + 1) + delay * task.retries + waiting
     return total
 
 
@@ -122,8 +157,9 @@ def _required(variable: str) -> str:
     return str(value)
 
 
-def _folder_of_ratings() -> Path:
-    folder = Path(_required(RATINGS))
-    if not folder.is_dir():
-        raise ValueError(f"the Airflow Variable {RATINGS} names {folder}, which is not a folder on this worker")
-    return folder
+def _source_of_ratings(given: str | None) -> str:
+    source = given or _required(RATINGS)
+    if not source.startswith("s3://") and not Path(source).is_dir():
+        whose = "the form" if given else f"the Airflow Variable {RATINGS}"
+        raise ValueError(f"{whose} names {source}, which is not a folder on this worker, nor s3://bucket/prefix")
+    return source

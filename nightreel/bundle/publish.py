@@ -21,6 +21,10 @@ class PublishError(RuntimeError):
     """The site did not take or activate the bundle; the sentence says what it answered."""
 
 
+class PublishRefusedError(PublishError):
+    """The site will refuse this token, or this bundle, every time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Publication:
     """What the site serves now, what it served before, and whether the upload was new to it."""
@@ -106,6 +110,11 @@ def _ask(site: httpx.Client, method: str, url: str, **request: Any) -> httpx.Res
 
 def _checked(response: httpx.Response) -> httpx.Response:
     asked = f"{response.request.method} {response.request.url}"
+    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise PublishRefusedError(
+            f"the site refused the token of {asked} ({response.status_code}): {_detail(response)} (give the site's "
+            "current token to whoever publishes, then publish again: nothing has to be trained anew)"
+        )
     if not response.is_success:
         raise PublishError(f"the site refused {asked} with {response.status_code}: {_detail(response)}")
     if not isinstance(_json(response), dict):

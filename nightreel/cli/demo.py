@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +63,13 @@ def running_stack(
     airflow_port: int = 8080,
     retry_delay: float = 5.0,
     hosts: str | None = None,
+    airflow_settings: Mapping[str, Any] | None = None,
+    connections: Mapping[str, Mapping[str, Any]] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
     """Sandbox, site and Airflow, wired to each other, for as long as the context lasts.
 
+    `airflow_settings` are more settings of the LocalAirflow, `connections` and `variables` more of Airflow's own.
     `hosts` is the kind of the sandbox's hosts; None leaves it to the environment. Raises SandboxError or ServiceError
     when a part does not come up; what was started by then is ended.
     """
@@ -76,21 +80,22 @@ def running_stack(
         airflow = LocalAirflow.on_free_port(
             state / "airflow",
             preferred=airflow_port,
-            connections=_connections(sandbox, site),
+            connections=_connections(sandbox, site) | dict(connections or {}),
             variables={
                 "nightreel_master_secret": secrets.token_hex(32),
                 "nightreel_ami": sandbox.environment["NIGHTREEL_AMI"],
                 "nightreel_ratings": str(ratings),
                 "nightreel_artifacts": str(state / "bundles"),
+                **(variables or {}),
             },
-            environment={"NIGHTREEL_RETRY_DELAY": str(retry_delay)},
+            **{"environment": {"NIGHTREEL_RETRY_DELAY": str(retry_delay)}, **(airflow_settings or {})},
         )
         site.start(services)
         airflow.start(services)
         yield Stack(sandbox=sandbox, site=site, airflow=airflow, services=services)
 
 
-def _connections(sandbox: Sandbox, site: LocalSite) -> dict[str, dict[str, Any]]:
+def _connections(sandbox: Sandbox, site: LocalSite) -> dict[str, Mapping[str, Any]]:
     aws = sandbox.environment
     return {
         "nightreel_aws": {

@@ -27,6 +27,15 @@ def login(
     node: Annotated[
         str, typer.Option(help="Where to log in: master, an address or an instance's id, as `describe` shows them.")
     ] = "master",
+    forward: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="Open a tunnel from this port here to the same one there instead; 4040 shows a running Spark job.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print where one would log in, and with which host key, and do not.")
     ] = False,
@@ -43,8 +52,11 @@ def login(
     with on_nodes.login_command(where, keys=ring, user=access.user, port=access.ssh_port, identity=identity) as command:
         # Ctrl-C is for what runs on the node. A handler, unlike SIG_IGN, is not handed down to ssh.
         before = signal.signal(signal.SIGINT, lambda *_: None)
+        tunnel = ["-N", "-L", f"127.0.0.1:{forward}:{where.private_ip}:{forward}"] if forward else []
+        if tunnel:
+            signal.signal(signal.SIGINT, before)  # Ctrl-C is the way to close it
         try:
-            code = subprocess.call(command)
+            code = subprocess.call([command[0], *tunnel, *command[1:]])
         except FileNotFoundError as error:
             raise ClusterError("ssh is not there: install OpenSSH's client (Debian: openssh-client)") from error
         finally:

@@ -34,6 +34,7 @@ class LocalAirflow:
     connections: Mapping[str, Mapping[str, Any]]
     variables: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    dags: Path = _DAGS
 
     @classmethod
     def on_free_port(cls, home: Path, *, preferred: int = 8080, **settings: Any) -> "LocalAirflow":
@@ -48,7 +49,7 @@ class LocalAirflow:
     @cached_property
     def _environment(self) -> dict[str, str]:
         settings = {
-            "CORE__DAGS_FOLDER": str(_DAGS),
+            "CORE__DAGS_FOLDER": str(self.dags),
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__EXECUTOR": "LocalExecutor",
             "CORE__PARALLELISM": "4",  # each slot is a process
@@ -68,6 +69,7 @@ class LocalAirflow:
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
+            "WORKERS__EXECUTION_API_TIMEOUT": "60",  # a busy machine answers late, and a task that waits in vain fails
         }
         found = {f"AIRFLOW__{name}": value for name, value in settings.items()}
         found |= {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in self.connections.items()}
@@ -82,10 +84,10 @@ class LocalAirflow:
         # The API server first: a task that starts before it is refused, and loses a try.
         services.start(self._part("api-server"))
         services.start(self._part("dag-processor"))
-        services.await_true(self._api_answers, what="Airflow's API server", timeout=120)
+        services.await_true(self._api_answers, what="Airflow's API server", timeout=300)
         services.start(self._part("scheduler", "scheduler", "--skip-serve-logs"))
         services.start(self._part("triggerer", "triggerer", "--skip-serve-logs"))
-        services.await_true(self._healthy, what="Airflow's scheduler, triggerer and DAG processor", timeout=120)
+        services.await_true(self._healthy, what="Airflow's scheduler, triggerer and DAG processor", timeout=300)
 
     def _part(self, name: str, *arguments: str) -> Service:
         command = [sys.executable, "-m", "airflow", *(arguments or (name,))]
@@ -142,9 +144,9 @@ class AirflowClient:
         answer = self._http.get("/importErrors").raise_for_status().json()
         return [error["stack_trace"] for error in answer["import_errors"]]
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, Any], *, run_id: str | None = None) -> str:
         """Start a run with these parameters; its id."""
-        body = {"logical_date": None, "conf": dict(conf)}
+        body = {"logical_date": None, "conf": dict(conf)} | ({"dag_run_id": run_id} if run_id else {})
         return str(self._http.post(f"/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -159,9 +161,14 @@ class AirflowClient:
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> str:
         """A task's log as plain text, one message a line."""
+        return "\n".join(str(line.get("event", line)) for line in self.log_entries(dag_id, run_id, task_id, try_number))
+
+    def log_entries(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[dict[str, Any]]:
+        """A task's log, message by message, each with its logger."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         answer = self._http.get(path, headers={"Accept": "application/json"}).raise_for_status()
-        return "\n".join(str(line.get("event", line)) for line in answer.json()["content"])
+        found: list[dict[str, Any]] = answer.json()["content"]
+        return found
 
     def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
         """Clear tasks of a run, with everything downstream of them."""
@@ -173,6 +180,45 @@ class AirflowClient:
             "dry_run": False,
         }
         self._http.post(f"/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+
+    def versions(self, dag_id: str) -> int:
+        """How many versions of this DAG Airflow has seen run or come in."""
+        answer = self._http.get(f"/dags/{dag_id}/dagVersions").raise_for_status()
+        return int(answer.json()["total_entries"])
+
+    def run_ids(self, dag_id: str) -> list[str]:
+        """The ids of the latest runs."""
+        query: dict[str, str | int] = {"order_by": "-run_after", "limit": 100}
+        answer = self._http.get(f"/dags/{dag_id}/dagRuns", params=query).raise_for_status()
+        return [run["dag_run_id"] for run in answer.json()["dag_runs"]]
+
+    def unfinished_runs(self, dag_id: str) -> list[str]:
+        """The ids of the runs that have not ended."""
+        answer = self._http.get(f"/dags/{dag_id}/dagRuns", params={"state": ["queued", "running"]}).raise_for_status()
+        return [run["dag_run_id"] for run in answer.json()["dag_runs"]]
+
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """Do as a user who marks a run `success` or `failed`."""
+        self._http.patch(f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state}).raise_for_status()
+
+    def asset_events(self, name: str) -> list[dict[str, Any]]:
+        """What was said with each version of an Asset, the latest first."""
+        found = self._http.get("/assets", params={"name_pattern": name}).raise_for_status().json()["assets"]
+        query = {"asset_id": found[0]["id"], "order_by": "-timestamp"}
+        answer = self._http.get("/assets/events", params=query).raise_for_status()
+        events: list[dict[str, Any]] = answer.json()["asset_events"]
+        return events
+
+    def respond(self, dag_id: str, run_id: str, task_id: str, *, option: str) -> None:
+        """Answer a task that waits for somebody's word."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self._http.patch(path, json={"chosen_options": [option], "params_input": {}}).raise_for_status()
+
+    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
+        """The buttons on a task's page, by name."""
+        answer = self._http.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links")
+        found: dict[str, str | None] = answer.raise_for_status().json()["extra_links"]
+        return found
 
     def run_url(self, dag_id: str, run_id: str) -> str:
         """The page of a run in the UI."""

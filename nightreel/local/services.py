@@ -97,6 +97,22 @@ class Services:
                     f"{service.name} ended by itself with exit code {process.returncode}:\n{_tail(service.log)}"
                 )
 
+    def kill(self, name: str) -> Service:
+        """End one service as the kernel does when memory runs out: SIGKILL to it and all that it started.
+
+        Gives its description, to start it anew. Raises KeyError when none of that name runs.
+        """
+        for entry in self._running:
+            service, process = entry
+            if service.name == name:
+                self._running.remove(entry)
+                for member in _family(process):
+                    with suppress(psutil.NoSuchProcess):
+                        member.kill()
+                process.wait()
+                return service
+        raise KeyError(name)
+
     def stop(self) -> None:
         """End all services, the last started first, and whatever they left behind."""
         while self._running:

@@ -28,7 +28,7 @@ from nightreel.sandbox.settings import (
     require_linux,
 )
 
-_START_TIMEOUT = 60.0
+_START_TIMEOUT = 180.0
 _STOP_TIMEOUT = 30.0
 
 

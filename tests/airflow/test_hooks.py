@@ -64,4 +64,4 @@ def test_a_short_master_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_site_comes_from_its_connection() -> None:
-    assert Site.of_connection("site") == Site(server="https://films.example:8443", token="token")
+    assert Site.of_connection("site") == Site(server="https://films.example:8443", token="token", export_token="token")

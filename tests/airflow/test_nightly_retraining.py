@@ -3,19 +3,24 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from airflow.sdk import CronTriggerTimetable
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 
 import nightly_retraining
+import reap_expired_clusters
 from nightreel.airflow.plan import longest_duration
 
 DAG = nightly_retraining.dag
 ORDER = [
     "plan",
+    "collect_ratings",
+    "approve_cost",
     "launch_cluster",
     "bootstrap_spark",
     "train_similarity",
@@ -91,3 +96,49 @@ def test_setting_it_up_waits_for_the_next_night(monkeypatch: pytest.MonkeyPatch)
     )
     assert first is not None
     assert first.run_after == datetime(2026, 5, 2, 3, 0, tzinfo=UTC)
+
+
+def test_a_run_asks_before_it_launches() -> None:
+    assert "launch_cluster" in task("approve_cost").downstream_task_ids
+    assert task("approve_cost").response_timeout == timedelta(hours=1)
+
+
+def test_the_deadline_is_told_by_a_module_that_can_be_imported() -> None:
+    [alert] = DAG.deadline if isinstance(DAG.deadline, list) else [DAG.deadline]
+    assert alert.callback.path == "nightreel.airflow.notify.deadline_missed"
+    assert alert.interval == timedelta(hours=3)
+
+
+def test_the_reaper_comes_every_hour() -> None:
+    reaper = reap_expired_clusters.dag
+    assert isinstance(reaper.timetable, CronTriggerTimetable)
+    assert reaper.task_ids == ["reap"]
+    assert isinstance(reaper.get_task("reap").execution_timeout, timedelta)
+
+
+def judge(states: dict[str, str], *, reasons: dict[str, str]) -> None:
+    ti = MagicMock()
+    ti.get_task_states.return_value = {"run": {name: "success" for name in DAG.task_ids} | states}
+    ti.xcom_pull.side_effect = lambda *, task_ids, key: reasons.get(task_ids)
+    context: Any = {"ti": ti, "dag": DAG, "run_id": "run"}
+    task("verdict").execute(context)
+
+
+BEHIND = ["approve_cost", "launch_cluster", "bootstrap_spark", *ORDER[5:]]
+
+
+def test_a_night_with_nothing_to_do_is_green() -> None:
+    skipped = dict.fromkeys(["collect_ratings", *BEHIND, "train_similarity"], "skipped")
+    judge(skipped, reasons={"collect_ratings": "nothing to do"})
+
+
+def test_a_run_that_somebody_ended_is_red_whatever_was_skipped() -> None:
+    skipped = dict.fromkeys(["collect_ratings", *BEHIND, "train_similarity"], "skipped")
+    with pytest.raises(AirflowFailException, match="collect_ratings skipped"):
+        judge(skipped, reasons={})
+
+
+def test_a_dry_run_is_green_and_one_ended_before_it_published_is_not() -> None:
+    judge({"publish_bundle": "skipped"}, reasons={"publish_bundle": "a dry run"})
+    with pytest.raises(AirflowFailException, match="publish_bundle skipped"):
+        judge({"publish_bundle": "skipped"}, reasons={})

@@ -1,3 +1,4 @@
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -9,13 +10,19 @@ from nightreel.airflow.operators import DestroyCluster
 from nightreel.airflow.plan import RunPlan
 from nightreel.cluster.logs import Collected
 
+CONTEXT: Any = {"outlet_events": defaultdict(MagicMock), "dag_run": MagicMock(run_id="1"), "ti": MagicMock()}
+
 
 @pytest.fixture
 def destroy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DestroyCluster:
     made = DestroyCluster(task_id="destroy", plan={})
-    made.__dict__["run_plan"] = MagicMock(spec=RunPlan, cluster="nightly-1", bundle=str(tmp_path / "run" / "b.arrow"))
+    made.__dict__["run_plan"] = MagicMock(
+        spec=RunPlan, cluster="nightly-1", bundle=str(tmp_path / "run" / "b.arrow"), folder=tmp_path / "run"
+    )
     made.__dict__["reach"] = MagicMock()
-    ended = MagicMock(instances=2, left={"instances": 0})
+    made.run_plan.archive = None
+    made.run_plan.prices = {}
+    ended = MagicMock(instances=2, left={"instances": 0}, nodes=())
     monkeypatch.setattr(operators, "destroy_cluster", lambda *_: ended)
     return made
 
@@ -32,7 +39,7 @@ def test_logs_come_into_the_runs_folder_before_the_end(
     real = operators.destroy_cluster
     monkeypatch.setattr(operators, "fetch_logs", fetch)
     monkeypatch.setattr(operators, "destroy_cluster", lambda *a: order.append("destroyed") or real(*a))
-    destroy.execute({})
+    destroy.execute(CONTEXT)
     assert order == [tmp_path / "run" / "logs", "destroyed"]
 
 
@@ -43,4 +50,4 @@ def test_logs_that_can_not_be_had_keep_no_machine_alive(
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(operators, "fetch_logs", fail)
-    assert destroy.execute({}) == {"instances": 0}
+    assert destroy.execute(CONTEXT) == {"instances": 0}

@@ -22,7 +22,7 @@ def test_filled_fields_become_options() -> None:
         ("rank", 4),
         ("alpha", -1),
         ("instance_type", "big one"),
-        ("lifetime_hours", 4.9),
+        ("lifetime_hours", 7.9),
     ],
 )
 def test_values_out_of_bounds_are_refused(field: str, value: object) -> None:

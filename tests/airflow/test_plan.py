@@ -24,7 +24,7 @@ def plan(tasks: list[Any] | None = None, **params: Any) -> dict[str, Any]:
     context: Any = {
         "params": ParamsDict(form()).dump() | params,
         "dag": SimpleNamespace(dag_id="nightly", tasks=tasks or []),
-        "dag_run": SimpleNamespace(run_id="scheduled__1", start_date=STARTED),
+        "dag_run": SimpleNamespace(run_id="scheduled__1", start_date=STARTED, run_after=STARTED),
     }
     return PlanRun(task_id="plan").execute(context)
 
@@ -38,12 +38,12 @@ def test_plan_travels_as_json() -> None:
 
 
 def test_plan_fixes_the_expiry_from_the_runs_start() -> None:
-    assert plan(lifetime_hours=5)["expires_at"] == "2026-11-01T08:00:00Z"
+    assert plan(lifetime_hours=8)["expires_at"] == "2026-11-01T11:00:00Z"
 
 
 def test_plan_refuses_a_lifetime_shorter_than_the_work() -> None:
     task = SimpleNamespace(
-        needs_cluster=True,
+        within_lifetime=True,
         execution_timeout=timedelta(hours=2),
         retries=1,
         retry_delay=timedelta(),

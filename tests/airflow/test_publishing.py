@@ -1,6 +1,8 @@
+from unittest.mock import MagicMock
+
 import pytest
 
-from nightreel.airflow.publishing import unexpected
+from nightreel.airflow.publishing import quality, unexpected
 
 TASKS = ["plan", "train", "publish"]
 FINE = dict.fromkeys(TASKS, "success")
@@ -8,6 +10,18 @@ FINE = dict.fromkeys(TASKS, "success")
 
 def wrong(**changes: str | None) -> dict[str, str]:
     return unexpected({**FINE, **changes}, tasks=TASKS, may_be_skipped={"publish"})
+
+
+def test_quality_is_the_models_beside_the_best_baselines() -> None:
+    rows = [
+        {"taste": 0.0, "ndcg": 0.45, "tail_ndcg": 0.2},
+        {"taste": 0.5, "ndcg": 0.4, "tail_ndcg": 0.22},
+        {"taste": None, "ndcg": 0.44, "tail_ndcg": 0.1},
+        {"taste": None, "ndcg": 0.3, "tail_ndcg": 0.21},
+    ]
+    found = quality(MagicMock(evaluation=rows))
+    assert found["ndcg"] == {"model": 0.45, "best_baseline": 0.44}
+    assert found["tail_ndcg"] == {"model": 0.22, "best_baseline": 0.21}
 
 
 def test_all_succeeded_is_as_it_should_be() -> None:

@@ -2,6 +2,8 @@ import pytest
 from airflow.sdk import RetryAction
 
 from nightreel.airflow.retry_rules import CLUSTER_RULES
+from nightreel.bundle.publish import PublishError, PublishRefusedError
+from nightreel.bundle.schema import BundleError
 from nightreel.cluster import errors
 
 
@@ -10,6 +12,10 @@ from nightreel.cluster import errors
     [
         (errors.RefusedError("quota"), RetryAction.FAIL),
         (errors.HostKeyError("stranger"), RetryAction.FAIL),
+        (errors.NoClusterError("gone"), RetryAction.FAIL),
+        (PublishRefusedError("old token"), RetryAction.FAIL),
+        (PublishError("away"), RetryAction.DEFAULT),
+        (BundleError("damaged"), RetryAction.FAIL),
         (errors.CapacityError("none left"), RetryAction.RETRY),
         (errors.BootstrapError("disk"), RetryAction.DEFAULT),
         (OSError("cut"), RetryAction.DEFAULT),

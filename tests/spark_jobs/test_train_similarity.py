@@ -93,6 +93,23 @@ def write_ratings(folder: Path, *lines: str):
     return find_layout(folder)
 
 
+def test_visitors_are_users_of_their_own_beside_the_data_set(spark, csv_folder, tmp_path):
+    visitors = tmp_path / "visitors.csv"
+    visitors.write_text("userId,movieId,rating,timestamp\n1000000000,1,5.0,1\n1000000000,2,1.0,1\n1000000001,1,5.0,1\n")
+    base = job.read_ratings(spark, find_layout(csv_folder))
+    both = job.with_visitors(base, visitors)
+    assert both.count() - base.count() == 3
+    assert both.select("user").distinct().count() - base.select("user").distinct().count() == 2
+    assert job.with_visitors(base, None) is base
+
+
+def test_als_tells_its_iterations():
+    words = job.als_in_words(10, blocks=3)
+    assert [words(jobs, 0, 0) for jobs in (0, 3)] == ["", ""]
+    assert words(4, 0, 0) == "ALS: iteration 1 of 10 on 3 × 3 blocks"
+    assert words(25, 0, 0) == "ALS: iteration 10 of 10 on 3 × 3 blocks"
+
+
 def test_read_ratings_keeps_the_last_of_two(spark, tmp_path):
     layout = write_ratings(tmp_path, "1,1,2.0,50", "1,1,5.0,70", "1,1,3.0,60")
     assert [row["rating"] for row in job.read_ratings(spark, layout).collect()] == [5.0]
