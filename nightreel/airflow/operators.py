@@ -26,7 +26,7 @@ from nightreel.cluster.logs import fetch_logs
 from nightreel.cluster.packaging import zip_package
 from nightreel.cluster.ssh import Connection
 from nightreel.recommend.datasets import name_of
-from nightreel.recommend.ratings import find_layout
+from nightreel.recommend.layouts import find_layout
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"
@@ -91,7 +91,7 @@ class BootstrapSpark(ClusterOperator):
             payload = Payload(
                 {
                     code.name: code,
-                    **{f"ratings/{file.name}": file for file in find_layout(Path(plan.ratings)).files},
+                    **{f"ratings/{name}": file for name, file in find_layout(Path(plan.ratings)).files.items()},
                     **Payload.below("spark_jobs", Path(self.job_folder), pattern="*.py"),
                 }
             )
@@ -166,7 +166,7 @@ class TrainSimilarity(ClusterOperator):
             "--out",
             f"~/{RESULT}",
             "--dataset",
-            name_of(Path(self.run_plan.ratings)),
+            name_of(find_layout(Path(self.run_plan.ratings))),
             "--code-revision",
             code_revision(Path(nightreel.__file__).parent),
             *self.run_plan.arguments,

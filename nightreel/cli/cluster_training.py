@@ -16,6 +16,7 @@ from nightreel.cli.access import Access
 from nightreel.cli.jobs import follow
 from nightreel.cli.local_training import HOME, job_file
 from nightreel.cli.output import aside
+from nightreel.cli.ratings_source import Source
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, Payload
 from nightreel.cluster.errors import ClusterError
@@ -26,10 +27,19 @@ from nightreel.cluster.packaging import zip_package
 from nightreel.cluster.runtime import ROOT, Runtime
 from nightreel.cluster.ssh import Connect, Connection
 from nightreel.recommend.datasets import name_of
-from nightreel.recommend.ratings import find_layout
+from nightreel.recommend.layouts import OWN, Layout
 
 
-def train_on(name: str, runtime: Runtime, *, access: Access, ratings: Path, out: Path, options: Sequence[str]) -> None:
+def train_on(
+    name: str,
+    runtime: Runtime,
+    *,
+    access: Access,
+    source: Source,
+    layout: Layout,
+    out: Path,
+    options: Sequence[str],
+) -> None:
     """Train on the running cluster called `name` and write the bundle, checked, to `out`.
 
     Raises the cluster's errors and BundleError; exits with the job's code when it fails.
@@ -38,8 +48,9 @@ def train_on(name: str, runtime: Runtime, *, access: Access, ratings: Path, out:
     lifecycle.find(ec2, name)
     ring, connect = access.reach(ec2, name)
     with tempfile.TemporaryDirectory() as scratch:
-        files = _files(ratings, Path(scratch))
-        job = _job_name(files, options)
+        files = _files(layout, Path(scratch))
+        given = source.arguments("", "")
+        job = _job_name(files, [*given, *options])
         # Folders of its own: another training may run on these nodes, and must keep its files.
         payload = Payload({f"{job}/{path}": file for path, file in files.items()})
         cluster = lifecycle.bootstrap_spark(
@@ -52,19 +63,19 @@ def train_on(name: str, runtime: Runtime, *, access: Access, ratings: Path, out:
             ),
         )
     with connect(cluster.master) as connection:
-        command = _command(job, dataset=name_of(ratings), options=options)
+        command = _command(job, source=source, layout=layout, options=options)
         fresh = jobs.submit_or_attach(connection, job, command, runtime=runtime)
         aside.print(f"{'Started' if fresh else 'Attached to'} the job {job} on {name}.", markup=False)
         _await(connection, job, cluster, connect, ec2)
         _fetch(connection, job, out)
 
 
-def _files(ratings: Path, scratch: Path) -> dict[str, Path]:
+def _files(layout: Layout, scratch: Path) -> dict[str, Path]:
     """What the job needs, by its path below the job's part of the payload."""
     code = zip_package(Path(nightreel.__file__).parent, scratch / "nightreel.zip")
     return {
         code.name: code,
-        **{f"ratings/{file.name}": file for file in find_layout(ratings).files},
+        **{f"ratings/{path}": file for path, file in layout.files.items()},
         **Payload.below("spark_jobs", job_file(HOME).parent, pattern="*.py"),
     }
 
@@ -79,20 +90,22 @@ def _result(job: str) -> Any:
     return ROOT / "result" / f"{job}.arrow"
 
 
-def _command(job: str, *, dataset: str, options: Sequence[str]) -> list[str]:
+def _command(job: str, *, source: Source, layout: Layout, options: Sequence[str]) -> list[str]:
     payload = f"~/{PAYLOAD}/{job}"
+    ratings = f"{payload}/ratings"
+    place = f"{ratings}/{layout.ratings.name}" if layout.name == OWN else ratings
+    movies = f"{ratings}/{layout.titles.path.name}" if layout.titles else ""
     return [
         "--conf",
         "spark.log.level=ERROR",  # the job prints what an operator wants to read
         "--py-files",
         f"{payload}/nightreel.zip",
         f"{payload}/spark_jobs/train_similarity.py",
-        "--ratings",
-        f"{payload}/ratings",
+        *source.arguments(place, movies),
         "--out",
         f"~/{_result(job)}",
         "--dataset",
-        dataset,
+        name_of(layout),
         *options,
     ]
 
