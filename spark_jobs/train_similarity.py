@@ -26,6 +26,7 @@ from pyspark.sql import functions as F
 
 from factors import JobError, fit
 from nearest import nearest
+from nightreel.bundle.reader import open_bundle
 from nightreel.bundle.schema import BundleError, BundleMetadata
 from nightreel.bundle.writer import write_bundle
 from nightreel.recommend.datasets import licence_of, name_of
@@ -34,6 +35,7 @@ from nightreel.recommend.layouts import MOVIE_FIELDS, RATING_FIELDS, DatasetErro
 from nightreel.recommend.movie_files import read_movies
 from nightreel.recommend.population import describe_movies
 from nightreel.recommend.ratings import Likes
+from nightreel.recommend.report import report_path, write_report
 from nightreel.recommend.taste_model import DEFAULT_PATH, TasteModel
 from nightreel.recommend.titles import Movie
 from ratings_input import keep_aside, load_ratings
@@ -94,15 +96,17 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Any:
 
 
 class Log:
-    """One line per finished phase, with the seconds it took."""
+    """One line per finished phase, with the seconds it took, which `timings` keeps."""
 
     def __init__(self) -> None:
+        self.timings: list[dict[str, Any]] = []
         self._since = time.monotonic()
 
-    def done(self, what: str) -> None:
+    def done(self, what: str, *, phase: str) -> None:
         """Print a phase's result."""
         now = time.monotonic()
         print(f"[{now - self._since:6.1f} s] {what}", flush=True)  # noqa: T201
+        self.timings.append({"phase": phase, "seconds": round(now - self._since, 2)})
         self._since = now
 
 
@@ -119,19 +123,21 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
     counts = count_ratings(ratings)
     users = ratings.select("user").distinct().count()
     total = int(np.sum(counts["count"].to_numpy()))
-    log.done(f"read {total:,} ratings of {len(counts):,} movies by {users:,} users ({layout.name}){loaded.summary}")
+    log.done(
+        f"read {total:,} ratings of {len(counts):,} movies by {users:,} users ({layout.name}){loaded.summary}",
+        phase="read",
+    )
     if aside.exists():
-        log.done(
-            f"kept {loaded.rejected_rows + len(movies.rejected):,} rows aside in {aside.name}, each with the reason"
-        )
+        kept = loaded.rejected_rows + len(movies.rejected)
+        log.done(f"kept {kept:,} rows aside in {aside.name}, each with the reason", phase="keep odd rows aside")
 
     likes = ratings.where(F.col("rating") >= options.like_threshold).select("user", "movie").persist()
     evaluation = evaluate_fit(spark, likes, counts, options, log) if options.evaluate else []
     factors = fit(likes, options)
     embedding, prior = describe_movies(factors.items, factors.moments)
-    log.done(f"fitted {len(factors.movie_ids):,} movies with {options.rank} factors")
+    log.done(f"fitted {len(factors.movie_ids):,} movies with {options.rank} factors", phase="fit")
     ids, scores = nearest(spark, embedding, count=min(options.neighbours, len(embedding) - 1))
-    log.done(f"found {ids.shape[1]} neighbours of each movie")
+    log.done(f"found {ids.shape[1]} neighbours of each movie", phase="find neighbours")
 
     columns = movie_columns(factors.movie_ids, movies.movies, counts) | {
         "embedding": embedding,
@@ -148,11 +154,12 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
         "rejected": dict(loaded.rejected),
         "rejected_movies": len(movies.rejected),
     }
-    metadata = describe_run(spark, options, dataset, evaluation)
+    metadata = describe_run(spark, options, dataset, evaluation, log.timings)
     digest = write_bundle(options.out, columns=columns, metadata=metadata)
+    write_report(open_bundle(options.out), report_path(options.out))
     for row in quality_table(evaluation) if evaluation else []:
         print("  ".join([f"{row[0]:<24}", *(f"{cell:>11}" for cell in row[1:])]))  # noqa: T201
-    log.done(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MB, sha256 {digest})")
+    log.done(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MB, sha256 {digest})", phase="write")
 
 
 def read_layout(options: argparse.Namespace) -> Layout:
@@ -182,7 +189,7 @@ def evaluate_fit(
     known, sampled = sample_likes(likes, counts, options)
     split = split_users(sampled, seed=options.seed)
     if not split.queries:
-        log.done("skipped evaluation: no held-out user has enough likes")
+        log.done("skipped evaluation: no held-out user has enough likes", phase="evaluate")
         return []
     training = pa.table(
         {
@@ -197,7 +204,7 @@ def evaluate_fit(
     embedding, prior = describe_movies(items, factors.moments)
     model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=DEFAULT_PATH)
     rows = evaluate(split, model=model, factors=items)
-    log.done(f"evaluated {len(split.queries):,} queries of {rows[0]['users']:,} held-out users")
+    log.done(f"evaluated {len(split.queries):,} queries of {rows[0]['users']:,} held-out users", phase="evaluate")
     return rows
 
 
@@ -243,7 +250,11 @@ def describe_dataset(layout: Layout, options: argparse.Namespace) -> dict[str, A
 
 
 def describe_run(
-    spark: SparkSession, options: argparse.Namespace, dataset: dict[str, Any], evaluation: list[dict[str, Any]]
+    spark: SparkSession,
+    options: argparse.Namespace,
+    dataset: dict[str, Any],
+    evaluation: list[dict[str, Any]],
+    timings: list[dict[str, Any]],
 ) -> BundleMetadata:
     """Return the bundle's metadata; nothing of it tells paths or hosts."""
     own = ("ratings", "movies", "columns", "movie_columns", "out", "run_id", "dataset", "code_revision")
@@ -262,6 +273,7 @@ def describe_run(
         evaluation=evaluation,
         taste=DEFAULT_PATH.to_mapping(),
         code_revision=options.code_revision,
+        details={"timings": timings},
     )
 
 

@@ -3,12 +3,13 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
+from botocore.exceptions import BotoCoreError
 
 import nightreel
 from nightreel.airflow.hooks import Reach
@@ -18,15 +19,19 @@ from nightreel.bundle.provenance import code_revision
 from nightreel.bundle.reader import sha256_of, validate_bundle
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
+from nightreel.cluster.cost import metered
 from nightreel.cluster.destroy import destroy_cluster
-from nightreel.cluster.errors import ClusterError, JobError
+from nightreel.cluster.ec2 import find_nodes
+from nightreel.cluster.errors import ClusterError, JobError, RefusedError
 from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Preparation
 from nightreel.cluster.logs import fetch_logs
 from nightreel.cluster.packaging import zip_package
+from nightreel.cluster.spec import ClusterSpec
 from nightreel.cluster.ssh import Connection
 from nightreel.recommend.datasets import name_of
 from nightreel.recommend.layouts import find_layout
+from nightreel.recommend.report import CostLine, report_path, write_report
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"
@@ -193,7 +198,19 @@ class FetchBundle(ClusterOperator):
             raise ClusterError(f"the bundle arrived damaged: it is {remote} there and {local} here; try again")
         bundle = validate_bundle(target)
         self.log.info("fetched %s: %d movies, %d bytes, sha256 %s", target, len(bundle), target.stat().st_size, local)
+        write_report(bundle, report_path(target), costs=self._costs())
+        self.log.info("the report is %s", report_path(target))
         return local
+
+    def _costs(self) -> list[CostLine]:
+        """What the machines have cost up to now; nothing where AWS tells no prices: a report must not fail a night."""
+        try:
+            nodes = find_nodes(self.reach.ec2(), self.run_plan.cluster)
+            found = metered(nodes, self.reach.prices(), datetime.now(UTC), volume_gb=ClusterSpec.volume_gb)
+        except (ClusterError, RefusedError, BotoCoreError) as error:
+            self.log.warning("the report says nothing of cost: %s", error)
+            return []
+        return [CostLine(what=line.what, hours=line.hours, cost=line.cost) for line in found.lines]
 
 
 class DestroyCluster(ClusterOperator):

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 import nightreel
-from nightreel.bundle.reader import sha256_of, validate_bundle
+from nightreel.bundle.reader import open_bundle, sha256_of, validate_bundle
 from nightreel.cli.access import Access
 from nightreel.cli.jobs import follow
 from nightreel.cli.local_training import HOME, job_file
@@ -28,6 +28,7 @@ from nightreel.cluster.runtime import ROOT, Runtime
 from nightreel.cluster.ssh import Connect, Connection
 from nightreel.recommend.datasets import name_of
 from nightreel.recommend.layouts import OWN, Layout
+from nightreel.recommend.report import report_path, write_report
 
 
 def train_on(
@@ -126,5 +127,16 @@ def _fetch(connection: Connection, job: str, out: Path) -> None:
             raise ClusterError("the bundle arrived damaged: run the command again, the result is still there")
         validate_bundle(draft)
         draft.replace(out)
+        _fetch_aside(connection, job, out)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _fetch_aside(connection: Connection, job: str, out: Path) -> None:
+    """The rows that were kept aside, where there are any, and the report, which is made of the bundle."""
+    rejected = _result(job).with_suffix(".rejected.csv")
+    target = out.with_suffix(".rejected.csv")
+    target.unlink(missing_ok=True)
+    if connection.run(f"test -e {rejected} && echo there || true").output.strip():
+        connection.download(rejected, target)
+    write_report(open_bundle(out), report_path(out))

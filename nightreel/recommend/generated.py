@@ -8,6 +8,7 @@ by its own seeded generator, so that blocks are independent of each other, of th
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,9 +28,8 @@ LEAST_PER_USER = 20
 """As in MovieLens, whose users are left out below it."""
 TASTES, FACTORS = 24, 8
 MAIN_TASTE = 0.7
-SLOPE = 0.9
-"""Of log popularity over log rank; MovieLens' head is a little flatter, its tail steeper."""
-FLAT_HEAD = 40
+HEAD_SLOPE, TAIL_SLOPE, TAIL_FROM = 0.5, 2.0, 0.03
+"""Popularity falls by one power of the rank at first and by another from that share of the movies on, as MovieLens'."""
 PREFERENCE = 0.8
 SPREAD = 1.0
 """Standard deviation of the logarithm of ratings per user."""
@@ -65,14 +65,15 @@ class World:
     @classmethod
     def like_movielens(cls, ratings: int, *, users: int | None, movies: int | None, seed: int) -> World:
         """Choose users and movies as MovieLens has them at this size, where they are not given."""
-        users = users or max(1, ratings // 160)
         movies = movies or max(100, min(250_000, round(1.35 * ratings**0.62)))
+        users = users or max(1, ratings // min(160, max(LEAST_PER_USER, movies // 6)))
         return cls(ratings=ratings, users=users, movies=movies, seed=seed)
 
     @cached_property
     def movie_factors(self) -> Floats:
         """Planted factors, (movies, FACTORS)."""
-        return np.random.default_rng([self.seed, 1]).normal(size=(self.movies, FACTORS)) / np.sqrt(FACTORS)
+        rng = np.random.default_rng([self.seed, 1])
+        return rng.normal(scale=1 / math.sqrt(FACTORS), size=(self.movies, FACTORS))
 
     @cached_property
     def taste_factors(self) -> Floats:
@@ -83,11 +84,12 @@ class World:
     def popularity(self) -> Floats:
         """Weight of each movie by the power law, in a random order, (movies,)."""
         ranks = np.random.default_rng([self.seed, 3]).permutation(self.movies)
-        return 1 / (ranks + FLAT_HEAD) ** SLOPE
+        weights: Floats = 1 / ((ranks + 5) ** HEAD_SLOPE * (1 + ranks / (TAIL_FROM * self.movies)) ** TAIL_SLOPE)
+        return weights
 
     @cached_property
     def _cumulated(self) -> Floats:
-        """For each taste the chances of the movies, added up, (TASTES, movies); each taste's lie above the last's."""
+        """For each taste the chances of the movies, added up, (TASTES, movies)."""
         liking = np.exp(2 * PREFERENCE * self.taste_factors @ self.movie_factors.T)
         chances = np.cumsum(liking * self.popularity, axis=1)
         return chances / chances[:, -1:]
@@ -137,43 +139,47 @@ class World:
 
     def _draw(self, rng: np.random.Generator, counts: Ints, tastes: Ints) -> tuple[Ints, Ints]:
         """Draw that many movies per user, each once: again and again for those who lack some."""
-        kept = np.empty(0, np.int64)
-        lacking = counts.copy()
-        wasted = 1.15
-        while (short := np.flatnonzero(lacking)).size:
-            owners = np.repeat(short, np.ceil(lacking[short] * wasted).astype(np.int64))
-            movies = self._sample(rng, owners, tastes)
-            fresh = np.setdiff1d(owners * self.movies + movies, kept)
-            # Any of them may go, but not always the movies with the highest numbers.
-            fresh = fresh[np.lexsort((rng.random(len(fresh)), fresh // self.movies))]
+        done, kept, short, extra = list[Ints](), np.empty(0, np.int64), np.arange(len(counts)), 1.4
+        while short.size:
+            lacking = counts[short] - np.bincount(kept // self.movies, minlength=len(counts))[short]
+            owners = np.repeat(short, np.ceil(lacking * extra).astype(np.int64) + 4)
+            drawn = np.unique(owners * self.movies + self._sample(rng, owners, tastes))
+            fresh = drawn[np.isin(drawn, kept, invert=True)] if kept.size else drawn
+            # Any of too many may go, but not always the movies with the highest numbers.
+            fresh = fresh[np.argsort((fresh // self.movies << 32) + rng.integers(2**32, size=len(fresh)))]
             owner = fresh // self.movies
-            starts = np.searchsorted(owner, np.arange(len(counts)))
-            fresh = fresh[np.arange(len(fresh)) - starts[owner] < lacking[owner]]
-            kept = np.union1d(kept, fresh)
-            lacking = counts - np.bincount(kept // self.movies, minlength=len(counts))
-            wasted *= 2
-        return kept // self.movies, kept % self.movies
+            room = np.zeros(len(counts), np.int64)
+            room[short] = lacking
+            place = np.arange(len(fresh)) - np.searchsorted(owner, np.arange(len(counts)))[owner]
+            kept = np.concatenate([kept, fresh[place < room[owner]]])
+            full = np.bincount(kept // self.movies, minlength=len(counts)) >= counts
+            ready = full[kept // self.movies]
+            done.append(kept[ready])
+            kept, short, extra = kept[~ready], short[~full[short]], extra * 2
+        pairs = np.sort(np.concatenate(done))
+        return pairs // self.movies, pairs % self.movies
 
     def _sample(self, rng: np.random.Generator, owners: Ints, tastes: Ints) -> Ints:
-        second = (rng.random(len(owners)) > MAIN_TASTE).astype(np.int64)
-        chosen, where = tastes[owners, second], rng.random(len(owners))
+        """Draw a movie per owner by the chances of one of their tastes."""
+        chosen = np.where(rng.random(len(owners)) > MAIN_TASTE, tastes[owners, 1], tastes[owners, 0])
+        # Sorted, the search walks through memory instead of jumping; the order among a user's draws means nothing.
         movies = np.empty(len(owners), np.int64)
         for taste in range(TASTES):
-            mine = chosen == taste
-            movies[mine] = np.searchsorted(self._cumulated[taste], where[mine])
+            mine = np.flatnonzero(chosen == taste)
+            places = np.sort(rng.random(len(mine)))
+            movies[rng.permutation(mine)] = np.searchsorted(self._cumulated[taste], places)
         return np.minimum(movies, self.movies - 1)
 
-    def _stars(
-        self, rng: np.random.Generator, owners: Ints, movies: Ints, tastes: Ints
-    ) -> npt.NDArray[np.float32]:
+    def _stars(self, rng: np.random.Generator, owners: Ints, movies: Ints, tastes: Ints) -> npt.NDArray[np.float32]:
         """Half stars: how good the movie is, how kind the user, how near the movie lies to their tastes, and chance."""
         goodness = np.random.default_rng([self.seed, 5]).normal(scale=0.4, size=self.movies)
         kindness = rng.normal(scale=0.3, size=len(tastes))
         likes = self.taste_factors[tastes]
         own = MAIN_TASTE * likes[:, 0] + (1 - MAIN_TASTE) * likes[:, 1]
         near = np.einsum("rf,rf->r", own[owners], self.movie_factors[movies])
-        raw = 3.4 + goodness[movies] + kindness[owners] + PREFERENCE * near + rng.normal(scale=0.7, size=len(owners))
-        return (np.round(raw * 2) / 2).clip(0.5, 5).astype(np.float32)
+        raw = 3.2 + goodness[movies] + kindness[owners] + PREFERENCE * near + rng.normal(scale=0.7, size=len(owners))
+        stars: npt.NDArray[np.float32] = (np.round(raw * 2) / 2).clip(0.5, 5).astype(np.float32)
+        return stars
 
     @staticmethod
     def _times(rng: np.random.Generator, counts: Ints, owners: Ints) -> Ints:
@@ -229,6 +235,6 @@ def _write_readme(world: World, folder: Path) -> None:
     (folder / "README.txt").write_text(
         f"{GENERATED_MARK}: nobody gave these ratings, and what is measured with them says how fast\n"
         "something is, not how good.\n\n"
-        f"{world.ratings:,} ratings of {world.movies:,} movies by {world.users:,} users, seed {world.seed}. Few movies\n"
-        f"have most of the ratings (a power law), and {TASTES} tastes with {FACTORS} factors are planted.\n"
+        f"{world.ratings:,} ratings of {world.movies:,} movies by {world.users:,} users, seed {world.seed}.\n"
+        f"Few movies have most of the ratings (a power law), and {TASTES} tastes with {FACTORS} factors are planted.\n"
     )
