@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--memory", default="2g")
     parser.add_argument("--blocks", type=int, default=4, help="blocks of the variants that do not change them")
-    parser.add_argument("--variants", default="", help="parts of names, comma-separated; the first always runs")
+    parser.add_argument("--variants", default="", help="parts of names, comma-separated")
     parser.add_argument("--native", type=Path)
     parser.add_argument("--implicit", type=Path)
     return parser.parse_args()
@@ -82,22 +82,24 @@ def variants(options: argparse.Namespace, scratch: Path) -> Iterator[Variant]:
     wanted = [part.strip() for part in options.variants.split(",") if part.strip()]
     memory = {"spark.driver.memory": options.memory}
     blocks = {"blocks": options.blocks}
+    libraries = {"LD_LIBRARY_PATH": str(options.native), "OPENBLAS_NUM_THREADS": "1"}
+    kryo = {"spark.serializer": "org.apache.spark.serializer.KryoSerializer"}
     found = [
         Variant(name="MLlib's defaults (10 blocks)", settings={"blocks": 10}),
-        *(Variant(name=f"{count} blocks", settings={"blocks": count}) for count in (2, 4, 20)),
+        Variant(name="4 blocks", settings={"blocks": 4}),
+        *([Variant(name="BLAS: native", settings=blocks, environment=libraries)] if options.native else []),
         Variant(name="BLAS: plain Java", settings=blocks, environment=plain_java(scratch)),
-        Variant(name="Kryo", settings=blocks, conf={"spark.serializer": "org.apache.spark.serializer.KryoSerializer"}),
+        Variant(name="Kryo", settings=blocks, conf=kryo),
+        Variant(name="parallel collector", settings=blocks, conf=java_options("-XX:+UseParallelGC")),
+        Variant(name="2 blocks", settings={"blocks": 2}),
+        Variant(name="20 blocks", settings={"blocks": 20}),
         Variant(name="storage MEMORY_ONLY", settings=blocks | {"level": "MEMORY_ONLY"}),
         Variant(name="storage DISK_ONLY", settings=blocks | {"level": "DISK_ONLY"}),
-        Variant(name="parallel collector", settings=blocks, conf=java_options("-XX:+UseParallelGC")),
         Variant(name="input by user", settings=blocks | {"order": "by user"}),
         Variant(name="input in random order", settings=blocks | {"order": "random"}),
     ]
-    if options.native:
-        libraries = {"LD_LIBRARY_PATH": str(options.native), "OPENBLAS_NUM_THREADS": "1"}
-        found.append(Variant(name="BLAS: native", settings=blocks, environment=libraries))
-    for number, variant in enumerate(found):
-        if number == 0 or not wanted or any(part in variant.name for part in wanted):
+    for variant in found:
+        if not wanted or any(part in variant.name for part in wanted):
             yield Variant(
                 name=variant.name,
                 settings=variant.settings,

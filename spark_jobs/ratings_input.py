@@ -30,6 +30,11 @@ class Ratings:
     found: int
     repeated: int
     rejected: Mapping[str, int]
+    cached: DataFrame
+
+    def release(self) -> None:
+        """Give back the memory of all rows, once nobody reads them any more."""
+        self.cached.unpersist()
 
     @property
     def rejected_rows(self) -> int:
@@ -73,7 +78,7 @@ def load_ratings(spark: SparkSession, layout: Layout, *, aside: Path) -> Ratings
         raise DatasetError(f"{layout.ratings} has no usable rating ({said}); expected {wanted} in each row")
     found, pairs = good[0]
     rows = grouped.where(usable).select("user", "movie", "rating")
-    return Ratings(rows, found + sum(rejected.values()), found - pairs, rejected)
+    return Ratings(rows, found + sum(rejected.values()), found - pairs, rejected, grouped)
 
 
 def keep_aside(aside: Path, file: str, rows: Iterable[tuple[str, str]]) -> None:

@@ -132,6 +132,8 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
         log.done(f"kept {kept:,} rows aside in {aside.name}, each with the reason", phase="keep odd rows aside")
 
     likes = ratings.where(F.col("rating") >= options.like_threshold).select("user", "movie").persist()
+    likes.count()
+    loaded.release()
     evaluation = evaluate_fit(spark, likes, counts, options, log) if options.evaluate else []
     factors = fit(likes, options)
     embedding, prior = describe_movies(factors.items, factors.moments)

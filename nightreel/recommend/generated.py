@@ -217,7 +217,7 @@ def write_world(world: World, folder: Path, *, form: str) -> Iterator[int]:
 
 def _writer(path: Path, form: str) -> pyarrow.csv.CSVWriter | pq.ParquetWriter:
     if form == "csv":
-        options = pyarrow.csv.WriteOptions(quoting_style="none")
+        options = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
         return pyarrow.csv.CSVWriter(path, SCHEMA, write_options=options)
     return pq.ParquetWriter(path, SCHEMA, compression="zstd")
 

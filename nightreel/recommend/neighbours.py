@@ -16,9 +16,9 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
-BLOCK_ROWS = 256
+BLOCK_ROWS = 128
 TILE_COLUMNS = 16_384
-"""A tile has 16 MiB: great enough for a fast product, small enough for any machine, whatever the number of movies."""
+"""A tile has 8 MiB: great enough for a fast product, small enough for a cache, whatever the number of movies."""
 FOLD = 16
 
 
@@ -59,6 +59,13 @@ def _padded(columns: int) -> int:
     return -(-columns // FOLD) * FOLD
 
 
+def _where(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """As `nonzero` of a matrix, several times faster."""
+    found = np.flatnonzero(mask)
+    row = found // mask.shape[1]
+    return row, found - row * mask.shape[1]
+
+
 @dataclass
 class _Best:
     """The best of every row so far, in any order: ids and scores, both (rows, count)."""
@@ -75,38 +82,23 @@ class _Best:
         rows, columns = correlations.shape
         folded = correlations.reshape(rows, FOLD, columns // FOLD)
         greatest = folded.max(axis=1)
-        if np.isneginf(self.scores).any():
-            self._take_first(folded, greatest, left=left)
-        else:
-            self._take_better(folded, greatest, left=left)
-
-    def _take_first(self, folded: Float32, greatest: Float32, *, left: int) -> None:
-        """As many folds per row as places: no movie outside of these is better than the worst of their greatest."""
-        rows, _, folds = folded.shape
+        bound = self.scores.min(axis=1)
         count = self.ids.shape[1]
-        if folds > count:
-            places = np.argpartition(greatest, folds - count, axis=1)[:, folds - count :]
-        else:
-            places = np.broadcast_to(np.arange(folds), (rows, folds))
-        scores = folded[np.arange(rows)[:, None, None], np.arange(FOLD)[:, None], places[:, None, :]]
-        ids = left + places[:, None, :] + folds * np.arange(FOLD)[:, None]
-        self._keep(ids.reshape(rows, -1).astype(np.int32), scores.reshape(rows, -1))
-
-    def _take_better(self, folded: Float32, greatest: Float32, *, left: int) -> None:
-        """Only what is better than the worst that a row has: after the first tile little is."""
-        rows, _, folds = folded.shape
-        least = self.scores.min(axis=1)
-        row, place = np.nonzero(greatest > least[:, None])
+        if np.isneginf(bound).any() and greatest.shape[1] > count:
+            # So many folds have one as good as this: what is worse can not be among the best.
+            enough = np.partition(greatest, -count, axis=1)[:, -count]
+            bound = np.maximum(bound, np.nextafter(enough, np.float32(-np.inf)))
+        row, place = _where(greatest > bound[:, None])
         if not len(row):
             return
         values = folded[row, :, place]
-        which, fold = np.nonzero(values > least[row][:, None])
+        which, fold = _where(values > bound[row][:, None])
         owner = row[which]  # ascending, as `row` is
         counts = np.bincount(owner, minlength=rows)
         column = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
         ids = np.full((rows, int(counts.max())), -1, np.int32)
         scores = np.full(ids.shape, -np.inf, np.float32)
-        ids[owner, column] = left + place[which] + folds * fold
+        ids[owner, column] = left + place[which] + greatest.shape[1] * fold
         scores[owner, column] = values[which, fold]
         self._keep(ids, scores)
 

@@ -10,6 +10,7 @@ from html import escape
 WIDTH, LABELS, VALUES = 720, 210, 70
 BAR, GAP = 18, 8
 HEIGHT, MARGIN = 260, 46
+NAMES = 190
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,24 +62,22 @@ class Dot:
 
 
 def dots(title: str, points: Sequence[Dot], *, x_label: str, y_label: str) -> str:
-    """Draw points in a plane that holds them all, each with its name; axes start at nought."""
-    right = max([point.x for point in points], default=1.0) * 1.08 or 1.0
-    top = max([point.y for point in points], default=1.0) * 1.08 or 1.0
-    plane = _Plane(right=right, top=top)
+    """Draw points in a plane that holds them all; axes start at nought.
+
+    Names stand in a column beside it, highest point first, each with a line to its point: points may lie close.
+    """
+    right = max([point.x for point in points], default=1.0) * 1.05 or 1.0
+    top = max([point.y for point in points], default=1.0) * 1.05 or 1.0
+    plane = _Plane(right=right, top=top, width=WIDTH - NAMES)
     parts = [plane.axes(x_label, y_label, [f"{right * part:.2f}" for part in (0.25, 0.5, 0.75, 1)], f"{top:.2f}")]
-    taken: list[tuple[float, float]] = []
-    for point in sorted(points, key=lambda point: point.y):
+    step = min(22.0, (HEIGHT - 30) / max(len(points), 1))
+    for place, point in enumerate(sorted(points, key=lambda point: -point.y)):
         x, y = plane.place(point.x, point.y)
+        line, beside = 30 + step * place, WIDTH - NAMES - 10
         kind = "dot strong" if point.strong else "dot"
-        left = x > WIDTH - 220
-        where = y
-        # Names that would lie on each other move up, a line at a time.
-        while any(abs(where - other) < 13 and abs(x - beside) < 190 for beside, other in taken):
-            where -= 13
-        taken.append((x, where))
-        anchor = f'x="{x - 9:.1f}" text-anchor="end"' if left else f'x="{x + 9:.1f}"'
+        parts.append(f'<path class="leader" d="M{x:.1f} {y:.1f}L{beside} {line:.1f}"/>')
         parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(f'<text class="name" {anchor} y="{where:.1f}">{escape(point.label)}</text>')
+        parts.append(f'<text class="name" x="{beside + 5}" y="{line:.1f}">{escape(point.label)}</text>')
     return _svg(title, HEIGHT + MARGIN, "".join(parts))
 
 
@@ -102,23 +101,24 @@ def falling(title: str, values: Sequence[float], *, x_label: str, y_label: str) 
 class _Plane:
     right: float
     top: float
+    width: float = WIDTH
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point is on the picture."""
-        return MARGIN + x / self.right * (WIDTH - 2 * MARGIN), HEIGHT - y / self.top * (HEIGHT - 30)
+        return MARGIN + x / self.right * (self.width - 2 * MARGIN), HEIGHT - y / self.top * (HEIGHT - 30)
 
     def axes(self, x_label: str, y_label: str, marks: Sequence[str], highest: str) -> str:
         """Both axes, four marks along the first and the greatest value on the second."""
-        step = (WIDTH - 2 * MARGIN) / len(marks)
+        step = (self.width - 2 * MARGIN) / len(marks)
         texts = [
             f'<text class="mark" x="{MARGIN + step * (place + 1):.1f}" y="{HEIGHT + 16}">{escape(mark)}</text>'
             for place, mark in enumerate(marks)
         ]
         return (
-            f'<path class="axis" d="M{MARGIN} 20V{HEIGHT}H{WIDTH - MARGIN}"/>'
+            f'<path class="axis" d="M{MARGIN} 20V{HEIGHT}H{self.width - MARGIN}"/>'
             f'<text class="mark high" x="{MARGIN - 6}" y="34">{escape(highest)}</text>'
             f'<text class="name" x="{MARGIN}" y="12">{escape(y_label)}</text>'
-            f'<text class="mark" x="{WIDTH / 2}" y="{HEIGHT + 36}">{escape(x_label)}</text>' + "".join(texts)
+            f'<text class="mark" x="{self.width / 2}" y="{HEIGHT + 36}">{escape(x_label)}</text>' + "".join(texts)
         )
 
 

@@ -34,7 +34,7 @@ svg .name {{ font-size: 12px; }}
 svg .bar, svg .dot {{ fill: var(--bar); }}
 svg .strong {{ fill: var(--strong); }}
 svg .interval, svg .axis {{ fill: none; stroke: var(--ink); stroke-width: 1.5; }}
-svg .axis {{ stroke: var(--line); }}
+svg .axis, svg .leader {{ fill: none; stroke: var(--line); }}
 svg .line {{ fill: none; stroke: var(--strong); stroke-width: 2; }}
 </style>
 </head>
