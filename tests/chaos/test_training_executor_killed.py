@@ -22,6 +22,8 @@ from nightreel.recommend.generated import World, write_world
 pytestmark = [pytest.mark.chaos, pytest.mark.spark, pytest.mark.timeout(1_200)]
 PACKAGE = Path(nightreel.__file__).parent
 JOB = PACKAGE.parent / "spark_jobs" / "train_similarity.py"
+ONE_JVM, TWO_EXECUTORS = "local[1]", "local-cluster[2,1,1024]"
+SMALL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 ROUNDS = 4
 """Stages of ALS that are done when the executor is killed: of twenty and more."""
 
@@ -29,13 +31,13 @@ ROUNDS = 4
 @pytest.fixture(scope="module")
 def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generated") / "ratings"
-    for _ in write_world(World(ratings=60_000, users=1_000, movies=1_500, seed=5), folder, form="parquet"):
+    for _ in write_world(World(ratings=20_000, users=400, movies=800, seed=5), folder, form="parquet"):
         pass
     return folder
 
 
-def start(ratings: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """Train with two executors, each a JVM of its own; the events of the run are written as they happen."""
+def start(ratings: Path, folder: Path, *, master: str) -> subprocess.Popen[bytes]:
+    """Train; the events of the run are written as they happen."""
     events = folder / "events"
     events.mkdir()
     conf = {
@@ -45,11 +47,13 @@ def start(ratings: Path, folder: Path) -> subprocess.Popen[bytes]:
         "spark.eventLog.compress": "false",
         "spark.eventLog.rolling.enabled": "false",
         "spark.executor.memory": "700m",
+        "spark.driver.extraJavaOptions": SMALL_JVM,
+        "spark.executor.extraJavaOptions": SMALL_JVM,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
     }
     code = zip_package(PACKAGE, folder / "nightreel.zip")
-    command = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local-cluster[2,1,1024]"]
+    command = [str(Path(sys.executable).with_name("spark-submit")), "--master", master]
     command += [word for name, value in conf.items() for word in ("--conf", f"{name}={value}")]
     command += ["--py-files", str(code), str(JOB), "--ratings", str(ratings), "--out", str(folder / "model.arrow")]
     command += ["--rank", "8", "--iterations", "10"]
@@ -104,8 +108,8 @@ def folders(tmp_path: Path) -> list[Path]:
 
 
 def test_an_executor_killed_in_mid_training_costs_no_quality(ratings: Path, folders: list[Path]) -> None:
-    undisturbed = finish(start(ratings, folders[0]), folders[0])
-    job = start(ratings, folders[1])
+    undisturbed = finish(start(ratings, folders[0], master=ONE_JVM), folders[0])
+    job = start(ratings, folders[1], master=TWO_EXECUTORS)
     try:
         await_rounds(job, folders[1])
         kill_executor(job)
