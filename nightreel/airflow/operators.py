@@ -190,6 +190,10 @@ class FetchBundle(ClusterOperator):
 
         def fetch(connection: Connection) -> str:
             connection.download(RESULT, target)
+            aside = RESULT.with_suffix(".rejected.csv")  # rows that are no ratings, where there are any
+            target.with_suffix(".rejected.csv").unlink(missing_ok=True)
+            if connection.run(f"test -e {aside} && echo there || true").output.strip():
+                connection.download(aside, target.with_suffix(".rejected.csv"))
             return connection.run(f"sha256sum {RESULT}", timeout=300).output.split()[0]
 
         remote = lifecycle.on_master(self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=fetch)
