@@ -15,51 +15,35 @@ import platform
 import sys
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import arrow_udf
 
+from factors import JobError, fit
+from nearest import nearest
+from nightreel.bundle.reader import open_bundle
 from nightreel.bundle.schema import BundleError, BundleMetadata
 from nightreel.bundle.writer import write_bundle
 from nightreel.recommend.datasets import licence_of, name_of
 from nightreel.recommend.evaluation import evaluate, quality_table, split_users
-from nightreel.recommend.neighbours import block_rows, neighbour_block, unit_rows
-from nightreel.recommend.population import Moments, describe_movies
-from nightreel.recommend.progress import told
-from nightreel.recommend.ratings import DatasetError, Layout, Likes, find_layout
+from nightreel.recommend.layouts import MOVIE_FIELDS, RATING_FIELDS, DatasetError, Layout, find_layout, parse_columns
+from nightreel.recommend.movie_files import read_movies
+from nightreel.recommend.population import describe_movies
+from nightreel.recommend.ratings import Likes
+from nightreel.recommend.report import report_path, write_report
 from nightreel.recommend.taste_model import DEFAULT_PATH, TasteModel
-from nightreel.recommend.titles import Movie, read_movies
+from nightreel.recommend.titles import Movie
+from ratings_input import keep_aside, load_ratings
 
+VISITOR_COLUMNS = "user int, movie int, rating float, time double"
 JUDGED_RATINGS, JUDGED_MOVIES = 1_000_000, 10_000
 """The evaluation's sample, so that the judge never costs more than the work."""
-
-LIKES_PER_BLOCK = 500_000
-
-COUNTED = "user int, movie int, rating float, time double"
-
-
-class JobError(RuntimeError):
-    """Training cannot go on; the sentence says why and what to change."""
-
-
-@dataclass(frozen=True)
-class Factors:
-    """A fit: movie ids ascending, their factors (m, f), and the users' moments."""
-
-    movie_ids: npt.NDArray[np.int64]
-    items: npt.NDArray[np.float32]
-    moments: Moments
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,6 +69,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="train_similarity", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--ratings", type=Path, required=True, help="folder with ratings and movies, on every node")
     parser.add_argument("--visitors", type=Path, help="ratings of the site's visitors, on every node")
+    parser.add_argument("--columns", default="", help="own data: user=…,movie=…[,rating=…][,time=…] in --ratings")
+    parser.add_argument("--movies", type=Path, help="own data: the file that names the movies")
+    parser.add_argument("--movie-columns", default="", help="own data: movie=…,title=…[,year=…][,genres=…] in --movies")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to write, on the driver's machine")
     parser.add_argument("--run-id", default="", help="names this run in the bundle (default: a new one)")
     parser.add_argument("--dataset", default="", help="the data set's name (default: as the folder tells)")
@@ -112,183 +99,104 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Any:
 
 
 class Log:
-    """One line per finished phase, with the seconds it took."""
+    """One line per finished phase, with the seconds it took, which `timings` keeps."""
 
     def __init__(self) -> None:
+        self.timings: list[dict[str, Any]] = []
         self._since = time.monotonic()
 
-    def done(self, what: str) -> None:
+    def done(self, what: str, *, phase: str) -> None:
         """Print a phase's result."""
         now = time.monotonic()
         print(f"[{now - self._since:6.1f} s] {what}", flush=True)  # noqa: T201
+        self.timings.append({"phase": phase, "seconds": round(now - self._since, 2)})
         self._since = now
 
 
 def train(spark: SparkSession, options: argparse.Namespace) -> None:
     """Read, fit, evaluate and write; DatasetError, JobError or BundleError when it cannot be done."""
     log = Log()
-    layout = find_layout(options.ratings)
+    layout = read_layout(options)
+    aside = options.out.with_suffix(".rejected.csv")
+    loaded = load_ratings(spark, layout, aside=aside)
     movies = read_movies(layout)
-    ratings = with_visitors(read_ratings(spark, layout), options.visitors).persist()
-    counts = count_ratings(ratings, layout)
+    if layout.titles and movies.rejected:
+        keep_aside(aside, layout.titles.path.name, movies.rejected)
+    ratings = with_visitors(loaded.rows, options.visitors)
+    counts = count_ratings(ratings)
     users = ratings.select("user").distinct().count()
     total = int(np.sum(counts["count"].to_numpy()))
-    log.done(f"read {total:,} ratings of {len(counts):,} movies by {users:,} users ({layout.name})")
+    log.done(
+        f"read {total:,} ratings of {len(counts):,} movies by {users:,} users ({layout.name}){loaded.summary}",
+        phase="read",
+    )
+    if aside.exists():
+        kept = loaded.rejected_rows + len(movies.rejected)
+        log.done(f"kept {kept:,} rows aside in {aside.name}, each with the reason", phase="keep odd rows aside")
 
     likes = ratings.where(F.col("rating") >= options.like_threshold).select("user", "movie").persist()
+    likes.count()
+    loaded.release()
     evaluation = evaluate_fit(spark, likes, counts, options, log) if options.evaluate else []
     factors = fit(likes, options)
     embedding, prior = describe_movies(factors.items, factors.moments)
-    log.done(f"fitted {len(factors.movie_ids):,} movies with {options.rank} factors")
+    log.done(f"fitted {len(factors.movie_ids):,} movies with {options.rank} factors", phase="fit")
     ids, scores = nearest(spark, embedding, count=min(options.neighbours, len(embedding) - 1))
-    log.done(f"found {ids.shape[1]} neighbours of each movie")
+    log.done(f"found {ids.shape[1]} neighbours of each movie", phase="find neighbours")
 
-    columns = movie_columns(factors.movie_ids, movies, counts) | {
+    columns = movie_columns(factors.movie_ids, movies.movies, counts) | {
         "embedding": embedding,
         "prior": prior,
         "residual": np.zeros(len(prior), np.float32),
         "neighbour_ids": ids,
         "neighbour_scores": scores,
     }
-    dataset = describe_dataset(layout, options) | {"ratings": total, "users": users, "movies": len(counts)}
+    dataset = describe_dataset(layout, options) | {
+        "ratings": total,
+        "users": users,
+        "movies": len(counts),
+        "repeated": loaded.repeated,
+        "rejected": dict(loaded.rejected),
+        "rejected_movies": len(movies.rejected),
+    }
     if options.visitors:
         dataset["visitors"] = hashlib.sha256(options.visitors.read_bytes()).hexdigest()
-    metadata = describe_run(spark, options, dataset, evaluation)
+    metadata = describe_run(spark, options, dataset, evaluation, log.timings)
     digest = write_bundle(options.out, columns=columns, metadata=metadata)
+    write_report(open_bundle(options.out), report_path(options.out))
     for row in quality_table(evaluation) if evaluation else []:
         print("  ".join([f"{row[0]:<24}", *(f"{cell:>11}" for cell in row[1:])]))  # noqa: T201
-    log.done(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MB, sha256 {digest})")
+    log.done(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MB, sha256 {digest})", phase="write")
 
 
-def read_ratings(spark: SparkSession, layout: Layout) -> DataFrame:
-    """Read user, movie and rating, the last one where a user rated a movie twice."""
-    rows = spark.read.csv(
-        layout.ratings.resolve().as_uri(),
-        schema=COUNTED,
-        sep=layout.separator,
-        header=layout.header,
-        enforceSchema=True,
+def read_layout(options: argparse.Namespace) -> Layout:
+    """Find the ratings' layout; DatasetError when there is none."""
+
+    def columns(text: str, fields: tuple[str, ...]) -> dict[str, str] | None:
+        return parse_columns(text, fields=fields, needed=fields[:2]) if text else None
+
+    return find_layout(
+        options.ratings,
+        columns=columns(options.columns, RATING_FIELDS),
+        movies=options.movies,
+        movie_columns=columns(options.movie_columns, MOVIE_FIELDS),
     )
-    latest = F.max_by("rating", F.struct("time", "rating")).alias("rating")
-    return rows.groupBy("user", "movie").agg(latest)
 
 
 def with_visitors(ratings: DataFrame, visitors: Path | None) -> DataFrame:
     """Put the visitors' ratings beside those of the data set; they are users of their own, each movie once."""
     if visitors is None:
         return ratings
-    found = ratings.sparkSession.read.csv(visitors.resolve().as_uri(), schema=COUNTED, header=True, enforceSchema=True)
+    found = ratings.sparkSession.read.csv(
+        visitors.resolve().as_uri(), schema=VISITOR_COLUMNS, header=True, enforceSchema=True
+    )
     return ratings.unionByName(found.select("user", "movie", "rating"))
 
 
-def count_ratings(ratings: DataFrame, layout: Layout) -> pa.Table:
-    """Return movie, count and mean per rated movie, by movie; JobError when there is none or a line is no rating."""
-    usable = F.col("user").isNotNull() & F.col("movie").isNotNull() & F.col("rating").between(0.5, 5)
-    grouped = ratings.groupBy("movie").agg(
-        F.count("*").alias("count"), F.avg("rating").alias("mean"), F.count_if(usable).alias("usable")
-    )
-    counts = grouped.toArrow().sort_by("movie")
-    found, good = (int(np.sum(counts[name].to_numpy())) for name in ("count", "usable"))
-    if not good:
-        raise JobError(f"{layout.ratings} has no usable rating; expected user, movie, 0.5 to 5 stars and time per line")
-    if good < found:
-        raise JobError(f"{layout.ratings}: {found - good:,} of {found:,} are no user, movie and 0.5 to 5 stars")
-    return counts.drop_columns(["usable"])
-
-
-def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
-    """Factorise the likes and sum up the users' moments where their factors are."""
-    count = likes.count()
-    if not count:
-        raise JobError(f"no rating reaches {options.like_threshold} stars; lower --like-threshold")
-    # MLlib's 10 blocks suit no size. By the likes, not by the cores: the same data starts alike on every cluster.
-    blocks = 2 + count // LIKES_PER_BLOCK
-    als = ALS(
-        rank=options.rank,
-        maxIter=options.iterations,
-        regParam=options.reg,
-        alpha=options.alpha,
-        seed=options.seed,
-        implicitPrefs=True,
-        userCol="user",
-        itemCol="movie",
-        ratingCol="like",
-        numUserBlocks=blocks,
-        numItemBlocks=blocks,
-        checkpointInterval=-1,  # would need a directory that every node shares
-    )
-    with told(likes.sparkSession.sparkContext, als_in_words(options.iterations, blocks=blocks)):
-        model = als.fit(likes.withColumn("like", F.lit(1.0)))
-    items = model.itemFactors.toArrow().sort_by("id")
-    if len(items) < 2:
-        raise JobError("only one movie is liked by anybody; a model needs two at least")
-    activity = likes.groupBy(F.col("user").alias("id")).agg(F.count("*").alias("likes"))
-    return Factors(
-        items["id"].to_numpy().astype(np.int64),
-        matrix(items["features"].combine_chunks()),
-        sum_moments(model, activity),
-    )
-
-
-def als_in_words(iterations: int, *, blocks: int) -> Callable[[int, int, int], str]:
-    """Say which iteration ALS is in: it starts a few jobs to prepare and then two per iteration, one for each side."""
-    return lambda jobs, done, tasks: (
-        f"ALS: iteration {min((jobs - 2) // 2, iterations)} of {iterations} on {blocks} × {blocks} blocks"
-        if jobs >= 4
-        else ""
-    )
-
-
-def matrix(features: pa.Array) -> npt.NDArray[np.float32]:
-    """Turn a column of equally long lists into (n, f)."""
-    flat = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    rows: npt.NDArray[np.float32] = flat.reshape(len(features), -1)
-    return rows
-
-
-def sum_moments(model: Any, activity: DataFrame) -> Moments:
-    """Add up the users' moments where the users are; only f² numbers leave each group of them."""
-
-    @arrow_udf("binary")  # type: ignore[call-overload, untyped-decorator]  # the hints below say its kind
-    def partial(features: pa.Array, likes: pa.Array) -> pa.Scalar:
-        part = Moments.of_users(matrix(features), likes.to_numpy())
-        return np.concatenate([[part.weight], part.first, part.second.ravel()]).tobytes()
-
-    groups = activity.sparkSession.sparkContext.defaultParallelism
-    group = F.pmod("id", F.lit(groups)).alias("group")
-    parts = model.userFactors.join(activity, "id").groupBy(group).agg(partial("features", "likes").alias("sums"))
-    rank = model.rank
-    sums = [np.frombuffer(part, dtype=np.float64) for part in parts.toArrow().sort_by("group")["sums"].to_pylist()]
-    return reduce(Moments.__add__, (Moments(v[0], v[1 : rank + 1], v[rank + 1 :].reshape(rank, rank)) for v in sums))
-
-
-def nearest(spark: SparkSession, embedding: npt.NDArray[np.float32], *, count: int) -> tuple[Any, Any]:
-    """Return neighbour rows and correlations, both (m, count), worked out block by block on the executors."""
-    movies = len(embedding)
-    step = block_rows(movies)
-    shared = spark.sparkContext.broadcast(unit_rows(embedding))
-
-    @arrow_udf("struct<ids: array<int>, scores: array<float>>")  # type: ignore[call-overload, untyped-decorator]
-    def find(rows: pa.Array) -> pa.Array:
-        first, last = rows[0].as_py(), rows[-1].as_py() + 1  # the rows of a batch follow each other
-        ends = [(start, min(start + step, last)) for start in range(first, last, step)]
-        blocks = [neighbour_block(shared.value, start=start, stop=stop, count=count) for start, stop in ends]
-        ids, scores = (as_lists(np.concatenate(part)) for part in zip(*blocks, strict=True))
-        return pa.StructArray.from_arrays([ids, scores], names=["ids", "scores"])
-
-    partitions = min(-(-movies // step), 4 * spark.sparkContext.defaultParallelism)
-    rows = spark.range(0, movies, 1, partitions)
-    with told(spark.sparkContext, lambda jobs, done, tasks: f"neighbours: {done} of {tasks} blocks of movies"):
-        found = rows.select("id", find("id").alias("near")).select("id", "near.*").toArrow().sort_by("id")
-    shared.unpersist()
-    ids = found["ids"].combine_chunks().flatten().to_numpy().reshape(movies, count)
-    return ids, matrix(found["scores"].combine_chunks())
-
-
-def as_lists(values: npt.NDArray[Any]) -> pa.Array:
-    """Turn (n, k) into a column of n lists."""
-    offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array(values.ravel()))
+def count_ratings(ratings: DataFrame) -> pa.Table:
+    """Return movie, count and mean per rated movie, by movie."""
+    grouped = ratings.groupBy("movie").agg(F.count("*").alias("count"), F.avg("rating").alias("mean"))
+    return grouped.toArrow().sort_by("movie")
 
 
 def evaluate_fit(
@@ -298,7 +206,7 @@ def evaluate_fit(
     known, sampled = sample_likes(likes, counts, options)
     split = split_users(sampled, seed=options.seed)
     if not split.queries:
-        log.done("skipped evaluation: no held-out user has enough likes")
+        log.done("skipped evaluation: no held-out user has enough likes", phase="evaluate")
         return []
     training = pa.table(
         {
@@ -313,7 +221,7 @@ def evaluate_fit(
     embedding, prior = describe_movies(items, factors.moments)
     model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=DEFAULT_PATH)
     rows = evaluate(split, model=model, factors=items)
-    log.done(f"evaluated {len(split.queries):,} queries of {rows[0]['users']:,} held-out users")
+    log.done(f"evaluated {len(split.queries):,} queries of {rows[0]['users']:,} held-out users", phase="evaluate")
     return rows
 
 
@@ -355,15 +263,19 @@ def movie_columns(movie_ids: npt.NDArray[Any], movies: dict[int, Movie], counts:
 
 def describe_dataset(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     """Return the data set's name, fingerprint and licence."""
-    name = options.dataset or name_of(layout.ratings.parent)
+    name = options.dataset or name_of(layout)
     return {"name": name, "fingerprint": layout.fingerprint, "licence": licence_of(name), "layout": layout.name}
 
 
 def describe_run(
-    spark: SparkSession, options: argparse.Namespace, dataset: dict[str, Any], evaluation: list[dict[str, Any]]
+    spark: SparkSession,
+    options: argparse.Namespace,
+    dataset: dict[str, Any],
+    evaluation: list[dict[str, Any]],
+    timings: list[dict[str, Any]],
 ) -> BundleMetadata:
     """Return the bundle's metadata; nothing of it tells paths or hosts."""
-    own = ("ratings", "visitors", "out", "run_id", "dataset", "code_revision")
+    own = ("ratings", "visitors", "movies", "columns", "movie_columns", "out", "run_id", "dataset", "code_revision")
     now = datetime.now(UTC).replace(microsecond=0)
     return BundleMetadata(
         run_id=options.run_id or f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}",
@@ -379,6 +291,7 @@ def describe_run(
         evaluation=evaluation,
         taste=DEFAULT_PATH.to_mapping(),
         code_revision=options.code_revision,
+        details={"timings": timings},
     )
 
 

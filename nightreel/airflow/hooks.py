@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import paramiko
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -12,12 +12,14 @@ from airflow.providers.ssh.hooks.ssh import SSHHook
 from airflow.sdk import BaseHook, Variable
 
 from nightreel.cluster import images
+from nightreel.cluster.cost import Prices, aws_prices
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spec import ClusterSpec
 from nightreel.cluster.ssh import Connect, Connection, expected_host_key, load_host_key, load_key, open_client
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_ec2.client import EC2Client
 
 SECRET_VARIABLE = "nightreel_master_secret"  # noqa: S105 (the name of a variable)
@@ -50,6 +52,16 @@ class PinnedSSHHook(SSHHook):
 
 
 @dataclass(frozen=True)
+class _Clients:
+    """As a boto3 session makes clients, but with the connection's endpoint as well, which a session does not know."""
+
+    aws_conn_id: str
+
+    def client(self, name: str, *, region_name: str) -> Any:
+        return AwsBaseHook(aws_conn_id=self.aws_conn_id, client_type=name, region_name=region_name).conn
+
+
+@dataclass(frozen=True)
 class Reach:
     """What it takes to reach a cluster from an Airflow task or trigger."""
 
@@ -69,6 +81,10 @@ class Reach:
         """An EC2 client with the connection's region, endpoint and role."""
         client: EC2Client = EC2Hook(aws_conn_id=self.aws_conn_id, api_type="client_type").conn
         return client
+
+    def prices(self) -> Prices:
+        """AWS's own prices in the connection's region."""
+        return aws_prices(cast("boto3.Session", _Clients(self.aws_conn_id)), str(self.ec2().meta.region_name))
 
     def image_for(self, spec: ClusterSpec) -> str:
         """The image of this cluster, by default the current Amazon Linux in the connection's region."""

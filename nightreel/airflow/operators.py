@@ -3,12 +3,13 @@
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
+from botocore.exceptions import BotoCoreError
 
 import nightreel
 from nightreel.airflow import links
@@ -23,16 +24,19 @@ from nightreel.bundle.provenance import code_revision
 from nightreel.bundle.reader import sha256_of, validate_bundle
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
+from nightreel.cluster.cost import metered
 from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.ec2 import Node, find_nodes
-from nightreel.cluster.errors import ClusterError, JobError
+from nightreel.cluster.errors import ClusterError, JobError, RefusedError
 from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Preparation
 from nightreel.cluster.logs import fetch_logs
 from nightreel.cluster.packaging import zip_package
+from nightreel.cluster.spec import ClusterSpec
 from nightreel.cluster.ssh import Connection
 from nightreel.recommend.datasets import name_of
-from nightreel.recommend.ratings import find_layout
+from nightreel.recommend.layouts import find_layout
+from nightreel.recommend.report import CostLine, report_path, write_report
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"
@@ -146,7 +150,7 @@ class BootstrapSpark(LearningOperator):
             payload = Payload(
                 {
                     code.name: code,
-                    **{f"ratings/{file.name}": file for file in find_layout(self.ratings).files},
+                    **{f"ratings/{name}": file for name, file in find_layout(self.ratings).files.items()},
                     **({VISITORS: self.visitors} if self.visitors else {}),
                     **Payload.below("spark_jobs", Path(self.job_folder), pattern="*.py"),
                 }
@@ -231,7 +235,7 @@ class TrainSimilarity(LearningOperator):
             "--out",
             f"~/{RESULT}",
             "--dataset",
-            name_of(self.ratings),
+            name_of(find_layout(self.ratings)),
             "--code-revision",
             code_revision(Path(nightreel.__file__).parent),
             *(("--visitors", f"{payload}/{VISITORS}") if self.collected["visitors"] else ()),
@@ -252,6 +256,10 @@ class FetchBundle(ClusterOperator):
 
         def fetch(connection: Connection) -> str:
             connection.download(RESULT, target)
+            aside = RESULT.with_suffix(".rejected.csv")  # rows that are no ratings, where there are any
+            target.with_suffix(".rejected.csv").unlink(missing_ok=True)
+            if connection.run(f"test -e {aside} && echo there || true").output.strip():
+                connection.download(aside, target.with_suffix(".rejected.csv"))
             return connection.run(f"sha256sum {RESULT}", timeout=300).output.split()[0]
 
         remote = lifecycle.on_master(self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=fetch)
@@ -261,7 +269,19 @@ class FetchBundle(ClusterOperator):
         bundle = validate_bundle(target)
         self.log.info("fetched %s: %d movies, %d bytes, sha256 %s", target, len(bundle), target.stat().st_size, local)
         self._meter(find_nodes(self.reach.ec2(), self.run_plan.cluster))
+        write_report(bundle, report_path(target), costs=self._costs())
+        self.log.info("the report is %s", report_path(target))
         return local
+
+    def _costs(self) -> list[CostLine]:
+        """What the machines have cost up to now; nothing where AWS tells no prices: a report must not fail a night."""
+        try:
+            nodes = find_nodes(self.reach.ec2(), self.run_plan.cluster)
+            found = metered(nodes, self.reach.prices(), datetime.now(UTC), volume_gb=ClusterSpec.volume_gb)
+        except (ClusterError, RefusedError, BotoCoreError) as error:
+            self.log.warning("the report says nothing of cost: %s", error)
+            return []
+        return [CostLine(what=line.what, hours=line.hours, cost=line.cost) for line in found.lines]
 
 
 class DestroyCluster(ClusterOperator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Self
 
 import pyarrow as pa
@@ -28,6 +28,7 @@ class BundleMetadata:
 
     `dataset` has name, fingerprint, licence and the counts of ratings, users and movies; `evaluation` has one
     mapping per model, ours and each baseline; `taste` is a stored `TastePath`; `created` is ISO 8601 in UTC.
+    `details` is what the report shows and nothing depends on, such as `timings`; a bundle may have none.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -39,6 +40,7 @@ class BundleMetadata:
     evaluation: Sequence[Mapping[str, Any]]
     taste: Mapping[str, Any]
     code_revision: str
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def taste_path(self) -> TastePath:
@@ -73,7 +75,14 @@ class BundleMetadata:
     def from_mapping(cls, content: Any) -> Self:
         """Read the metadata's JSON form; BundleError when a part is missing."""
         try:
-            return cls(**{field.name: content[field.name] for field in fields(cls)})
+            optional = {one.name for one in fields(cls) if one.default_factory is not MISSING}
+            return cls(
+                **{
+                    one.name: content[one.name]
+                    for one in fields(cls)
+                    if one.name in content or one.name not in optional
+                }
+            )
         except (KeyError, TypeError) as error:
             raise BundleError(f"the bundle's metadata cannot be read: {error!r}") from error
 

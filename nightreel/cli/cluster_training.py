@@ -11,11 +11,12 @@ from typing import Any
 import typer
 
 import nightreel
-from nightreel.bundle.reader import sha256_of, validate_bundle
+from nightreel.bundle.reader import open_bundle, sha256_of, validate_bundle
 from nightreel.cli.access import Access
 from nightreel.cli.jobs import follow
 from nightreel.cli.local_training import HOME, job_file
 from nightreel.cli.output import aside
+from nightreel.cli.ratings_source import Source
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, Payload
 from nightreel.cluster.errors import ClusterError
@@ -26,10 +27,20 @@ from nightreel.cluster.packaging import zip_package
 from nightreel.cluster.runtime import ROOT, Runtime
 from nightreel.cluster.ssh import Connect, Connection
 from nightreel.recommend.datasets import name_of
-from nightreel.recommend.ratings import find_layout
+from nightreel.recommend.layouts import OWN, Layout
+from nightreel.recommend.report import report_path, write_report
 
 
-def train_on(name: str, runtime: Runtime, *, access: Access, ratings: Path, out: Path, options: Sequence[str]) -> None:
+def train_on(
+    name: str,
+    runtime: Runtime,
+    *,
+    access: Access,
+    source: Source,
+    layout: Layout,
+    out: Path,
+    options: Sequence[str],
+) -> None:
     """Train on the running cluster called `name` and write the bundle, checked, to `out`.
 
     Raises the cluster's errors and BundleError; exits with the job's code when it fails.
@@ -38,8 +49,9 @@ def train_on(name: str, runtime: Runtime, *, access: Access, ratings: Path, out:
     lifecycle.find(ec2, name)
     ring, connect = access.reach(ec2, name)
     with tempfile.TemporaryDirectory() as scratch:
-        files = _files(ratings, Path(scratch))
-        job = _job_name(files, options)
+        files = _files(layout, Path(scratch))
+        given = source.arguments("", "")
+        job = _job_name(files, [*given, *options])
         # Folders of its own: another training may run on these nodes, and must keep its files.
         payload = Payload({f"{job}/{path}": file for path, file in files.items()})
         cluster = lifecycle.bootstrap_spark(
@@ -52,19 +64,19 @@ def train_on(name: str, runtime: Runtime, *, access: Access, ratings: Path, out:
             ),
         )
     with connect(cluster.master) as connection:
-        command = _command(job, dataset=name_of(ratings), options=options)
+        command = _command(job, source=source, layout=layout, options=options)
         fresh = jobs.submit_or_attach(connection, job, command, runtime=runtime)
         aside.print(f"{'Started' if fresh else 'Attached to'} the job {job} on {name}.", markup=False)
         _await(connection, job, cluster, connect, ec2)
         _fetch(connection, job, out)
 
 
-def _files(ratings: Path, scratch: Path) -> dict[str, Path]:
+def _files(layout: Layout, scratch: Path) -> dict[str, Path]:
     """What the job needs, by its path below the job's part of the payload."""
     code = zip_package(Path(nightreel.__file__).parent, scratch / "nightreel.zip")
     return {
         code.name: code,
-        **{f"ratings/{file.name}": file for file in find_layout(ratings).files},
+        **{f"ratings/{path}": file for path, file in layout.files.items()},
         **Payload.below("spark_jobs", job_file(HOME).parent, pattern="*.py"),
     }
 
@@ -79,20 +91,22 @@ def _result(job: str) -> Any:
     return ROOT / "result" / f"{job}.arrow"
 
 
-def _command(job: str, *, dataset: str, options: Sequence[str]) -> list[str]:
+def _command(job: str, *, source: Source, layout: Layout, options: Sequence[str]) -> list[str]:
     payload = f"~/{PAYLOAD}/{job}"
+    ratings = f"{payload}/ratings"
+    place = f"{ratings}/{layout.ratings.name}" if layout.name == OWN else ratings
+    movies = f"{ratings}/{layout.titles.path.name}" if layout.titles else ""
     return [
         "--conf",
         "spark.log.level=ERROR",  # the job prints what an operator wants to read
         "--py-files",
         f"{payload}/nightreel.zip",
         f"{payload}/spark_jobs/train_similarity.py",
-        "--ratings",
-        f"{payload}/ratings",
+        *source.arguments(place, movies),
         "--out",
         f"~/{_result(job)}",
         "--dataset",
-        dataset,
+        name_of(layout),
         *options,
     ]
 
@@ -113,5 +127,16 @@ def _fetch(connection: Connection, job: str, out: Path) -> None:
             raise ClusterError("the bundle arrived damaged: run the command again, the result is still there")
         validate_bundle(draft)
         draft.replace(out)
+        _fetch_aside(connection, job, out)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _fetch_aside(connection: Connection, job: str, out: Path) -> None:
+    """The rows that were kept aside, where there are any, and the report, which is made of the bundle."""
+    rejected = _result(job).with_suffix(".rejected.csv")
+    target = out.with_suffix(".rejected.csv")
+    target.unlink(missing_ok=True)
+    if connection.run(f"test -e {rejected} && echo there || true").output.strip():
+        connection.download(rejected, target)
+    write_report(open_bundle(out), report_path(out))

@@ -12,16 +12,16 @@ from rich.table import Table
 
 from nightreel.bundle.reader import content_digest, open_bundle, sha256_of, validate_bundle
 from nightreel.cli import options
+from nightreel.cli.data import data_app
 from nightreel.cli.output import console
 from nightreel.cli.quality import show_quality
 from nightreel.cli.site import publish
 from nightreel.cli.training import train
-from nightreel.recommend import datasets
 from nightreel.recommend.queries import answer, read_queries
+from nightreel.recommend.report import report_path, write_report
 from nightreel.recommend.taste_model import TASTES, parse_taste
 
 bundle_app = typer.Typer(help="Look at a bundle.", no_args_is_help=True)
-data_app = typer.Typer(help="Get ratings to train on.", no_args_is_help=True)
 
 BundleFile = Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.")]
 
@@ -89,18 +89,12 @@ def validate(file: BundleFile) -> None:
     console.print(f"{file} is valid: {len(bundle):,} movies, run {bundle.metadata.run_id}.")
 
 
-@data_app.command()
-def fetch(name: Annotated[str, typer.Argument(help="A data set; `nightreel data list` names them.")]) -> None:
-    """Fetch a data set into the cache, checked, and show its licence."""
-    folder = datasets.fetch(name)
-    console.print(f"{name} is in {folder}. Licence: {datasets.licence_of(name)}")
-
-
-@data_app.command("list")
-def list_data() -> None:
-    """List the data sets that can be fetched."""
-    table = Table("name", "ratings", "cached", "licence")
-    for name, dataset in datasets.DATASETS.items():
-        cached = "yes" if (datasets.cache_folder() / name).is_dir() else "no"
-        table.add_row(name, f"{dataset.ratings:,}", cached, dataset.licence)
-    console.print(table)
+@bundle_app.command()
+def report(
+    file: BundleFile,
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write (default: beside the bundle).")] = None,
+) -> None:
+    """Write a bundle's report: one HTML file with plots that needs nothing beside it."""
+    target = out or report_path(file)
+    write_report(open_bundle(file), target)
+    console.print(f"The report is {target}.")

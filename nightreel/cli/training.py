@@ -16,9 +16,9 @@ from nightreel.cli.machines import SparkOptions
 from nightreel.cli.options import checked_name
 from nightreel.cli.output import UsageError, console
 from nightreel.cli.quality import show_quality
+from nightreel.cli.ratings_source import Columns, MovieColumns, Movies, Ratings, Source
 from nightreel.cli.site import SiteToken
 from nightreel.recommend import datasets
-from nightreel.recommend.ratings import find_layout
 
 DRIVER_MEMORY = "2g"
 
@@ -29,7 +29,10 @@ def train(
     access: Access,
     spark: SparkOptions,
     out: Annotated[Path, typer.Option(help="The bundle to write.")],
-    ratings: Annotated[Path | None, typer.Option(help="Folder of ratings (default: as `data fetch` finds).")] = None,
+    ratings: Ratings = None,
+    columns: Columns = None,
+    movies: Movies = None,
+    movie_columns: MovieColumns = None,
     rank: Annotated[int | None, typer.Option(help="Factors per movie.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Rounds of ALS.")] = None,
     reg: Annotated[float | None, typer.Option(help="ALS regularisation per like.")] = None,
@@ -56,7 +59,8 @@ def train(
     if cluster and memory:
         raise UsageError("--memory and --cluster do not go together: there the driver gets what the master has")
     site_token = token.read() if server else None
-    folder = find_layout(ratings or datasets.find_dataset()).ratings.parent
+    source = Source(ratings=ratings, columns=columns, movies=movies, movie_columns=movie_columns)
+    layout = source.layout(access)
     given = {
         "rank": rank,
         "iterations": iterations,
@@ -69,12 +73,16 @@ def train(
     if not evaluate:
         options.append("--no-evaluate")
     options += ["--code-revision", code_revision(HOME)]
-    console.print(f"Training on {folder}. Licence: {datasets.licence_of(datasets.name_of(folder))}")
+    console.print(f"Training on {layout.location}. Licence: {datasets.licence_of(datasets.name_of(layout))}")
     if cluster:
-        cluster_training.train_on(cluster, spark.runtime(), access=access, ratings=folder, out=out, options=options)
+        cluster_training.train_on(
+            cluster, spark.runtime(), access=access, source=source, layout=layout, out=out, options=options
+        )
     else:
-        arguments = ["--ratings", str(folder.resolve()), "--out", str(out.resolve()), *options]
-        run_job(arguments, memory=memory or DRIVER_MEMORY)
+        titles = layout.titles.path.resolve() if layout.titles else ""
+        place = layout.location.resolve()
+        arguments = [*source.arguments(str(place), str(titles)), "--dataset", datasets.name_of(layout)]
+        run_job([*arguments, "--out", str(out.resolve()), *options], memory=memory or DRIVER_MEMORY)
     show_quality(open_bundle(out).metadata)
     console.print(f"The bundle is {out}.")
     if server and site_token:

@@ -13,7 +13,7 @@ import pytest
 
 from nightreel.recommend import datasets
 from nightreel.recommend.datasets import DATASETS, cache_folder, fetch, find_dataset, licence_of, name_of
-from nightreel.recommend.ratings import DatasetError
+from nightreel.recommend.layouts import DatasetError, find_layout
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_fetch_says_that_the_server_has_it_not(grouplens):
 
 
 def test_fetch_names_the_known_sets():
-    with pytest.raises(DatasetError, match="no data set is called 'ml-7'; known are ml-latest-small, ml-100k"):
+    with pytest.raises(DatasetError, match="no data set is called 'ml-7'; known are ml-latest-small, ml-100k, ml-1m"):
         fetch("ml-7")
 
 
@@ -135,8 +135,32 @@ def test_name_of_reads_the_readme_or_the_folder(tmp_path):
     folder.mkdir()
     (folder / "ratings.csv").touch()
     (folder / "movies.csv").touch()
-    assert name_of(folder) == "my-ratings"
+    assert name_of(find_layout(folder)) == "my-ratings"
     assert "unknown" in licence_of("my-ratings")
     (folder / "README.txt").write_text("This dataset (ml-latest-small) describes 5-star rating")
-    assert name_of(folder) == "ml-latest-small"
+    assert name_of(find_layout(folder)) == "ml-latest-small"
     assert "Harper" in licence_of("ml-latest-small")
+
+
+def test_name_of_generated_ratings_says_so(tmp_path):
+    (tmp_path / "ratings.csv").touch()
+    (tmp_path / "movies.csv").touch()
+    (tmp_path / "README.txt").write_text(f"{datasets.GENERATED_MARK}: nobody gave them")
+    assert name_of(find_layout(tmp_path)) == "generated"
+    assert "nobody gave them" in licence_of("generated")
+
+
+def test_name_of_own_data_is_the_file(tmp_path):
+    file = tmp_path / "plays.2026.csv"
+    file.write_text("a,b\n")
+    assert name_of(find_layout(file, columns={"user": "a", "movie": "b"})) == "plays"
+
+
+def test_fetch_takes_10m_out_of_the_folder_that_it_has_there(grouplens, monkeypatch):
+    content = archive({"ml-10M100K/ratings.dat": "1::1::5::1", "ml-10M100K/movies.dat": "1::Heat (1995)::Crime"})
+    (grouplens / "ml-10m.zip").write_bytes(content)
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(
+        datasets, "DATASETS", {**DATASETS, "ml-10m": replace(DATASETS["ml-10m"], checksum=("md5", digest))}
+    )
+    assert sorted(path.name for path in fetch("ml-10m").iterdir()) == ["movies.dat", "ratings.dat"]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from nightreel.recommend.neighbours import BLOCK_BYTES, BYTES_PER_PAIR, block_rows, neighbour_block, unit_rows
+from nightreel.recommend import neighbours
+from nightreel.recommend.neighbours import neighbour_block, unit_rows
 
 
 @pytest.mark.parametrize("step", [1, 4, 30])
@@ -35,6 +38,36 @@ def test_a_movie_without_variance_is_correlated_with_nothing():
     assert scores.tolist() == [[0, 0]]
 
 
-def test_block_rows_keep_a_block_within_its_memory():
-    assert block_rows(62_000) * 62_000 * BYTES_PER_PAIR <= BLOCK_BYTES
-    assert block_rows(10**9) == 1
+@pytest.mark.parametrize(("tile", "rows"), [(64, 7), (80, 50), (512, 256), (16, 1)])
+@pytest.mark.parametrize("movies", [97, 300])
+def test_neighbour_block_agrees_whatever_the_tiles(monkeypatch, *, tile, rows, movies):
+    monkeypatch.setattr(neighbours, "TILE_COLUMNS", tile)
+    monkeypatch.setattr(neighbours, "BLOCK_ROWS", rows)
+    unit = unit_rows(np.random.default_rng(2).normal(size=(movies, 6)).astype(np.float32))
+    correlation = unit @ unit.T
+    np.fill_diagonal(correlation, -np.inf)
+    ids, scores = neighbour_block(unit, start=3, stop=90, count=20)
+    np.testing.assert_allclose(scores, -np.sort(-correlation[3:90], axis=1)[:, :20], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(correlation[3:90], ids, axis=1), scores, rtol=1e-5, atol=1e-6)
+    assert all(len(set(row)) == 20 for row in ids.tolist())
+
+
+def test_neighbour_block_of_movies_that_are_all_alike(monkeypatch):
+    monkeypatch.setattr(neighbours, "TILE_COLUMNS", 32)
+    unit = unit_rows(np.ones((200, 3), np.float32))
+    ids, scores = neighbour_block(unit, start=0, stop=200, count=10)
+    assert not (ids == np.arange(200)[:, None]).any()
+    assert ids.min() >= 0
+    np.testing.assert_allclose(scores, 1, rtol=1e-6)
+
+
+def test_neighbour_block_needs_no_more_memory_for_more_movies():
+    def peak(movies: int) -> int:
+        unit = unit_rows(np.random.default_rng(2).normal(size=(movies, 2)).astype(np.float32))
+        tracemalloc.start()
+        neighbour_block(unit, start=0, stop=64, count=5)
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    assert peak(8 * neighbours.TILE_COLUMNS) < 1.2 * peak(2 * neighbours.TILE_COLUMNS)

@@ -1,47 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from nightreel.recommend.ratings import DatasetError, Likes, find_layout
-
-LAYOUTS = [
-    ("ratings.csv", "movies.csv", "MovieLens CSV"),
-    ("u.data", "u.item", "MovieLens 100K"),
-    ("ml-100k.inter", "ml-100k.item", "RecBole MovieLens 100K"),
-]
-
-
-@pytest.mark.parametrize(("ratings", "movies", "name"), LAYOUTS)
-def test_find_layout_recognises(tmp_path, ratings, movies, name):
-    (tmp_path / ratings).touch()
-    (tmp_path / movies).touch()
-    assert find_layout(tmp_path).name == name
-
-
-@pytest.mark.parametrize(("ratings", "movies", "name"), LAYOUTS)
-def test_find_layout_names_missing_movies(tmp_path, ratings, movies, name):
-    (tmp_path / ratings).touch()
-    with pytest.raises(DatasetError, match=f"has {ratings} but no {movies}"):
-        find_layout(tmp_path)
-
-
-def test_find_layout_says_what_is_supported(tmp_path):
-    with pytest.raises(DatasetError, match=r"ratings\.csv and movies\.csv .* or u\.data and u\.item"):
-        find_layout(tmp_path)
-    with pytest.raises(DatasetError, match="there is no folder"):
-        find_layout(tmp_path / "none")
-
-
-def test_fingerprint_changes_with_either_file(tmp_path):
-    (tmp_path / "ratings.csv").write_text("a")
-    (tmp_path / "movies.csv").write_text("b")
-    layout = find_layout(tmp_path)
-    first = layout.fingerprint
-    (tmp_path / "movies.csv").write_text("c")
-    second = layout.fingerprint
-    (tmp_path / "ratings.csv").write_text("d")
-    assert len({first, second, layout.fingerprint}) == 3
+from nightreel.recommend.ratings import Likes
 
 
 def test_likes_sort_pairs_and_drop_repeats():

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-import train_similarity
-
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
@@ -22,7 +20,6 @@ def spark() -> Iterator[SparkSession]:
         session = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs when pytest has closed the log already
-    session.sparkContext.addPyFile(train_similarity.__file__)  # spark-submit would pickle it by value, as __main__
     yield session
     session.stop()
 

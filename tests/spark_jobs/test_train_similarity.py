@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import csv
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
+import nearest
 import train_similarity as job
+from factors import JobError, als_in_words, fit
 from nightreel.bundle.reader import content_digest, validate_bundle
-from nightreel.recommend.ratings import find_layout
+from nightreel.recommend.layouts import DatasetError, find_layout
 from nightreel.recommend.taste_model import DEFAULT_TASTE, TasteModel
+from ratings_input import load_ratings
 
 pytestmark = pytest.mark.spark
 
@@ -64,29 +71,6 @@ def test_train_twice_gives_the_same_content(spark, csv_folder, tmp_path):
     assert first == second != other
 
 
-def layouts(folder: Path, rows: list[tuple[int, int, float]]) -> list[Path]:
-    """Write the same ratings in all three layouts."""
-    folders = [folder / name for name in ("csv", "100k", "recbole")]
-    for made in folders:
-        made.mkdir()
-    header = "userId,movieId,rating,timestamp\n"
-    (folders[0] / "ratings.csv").write_text(header + "".join(f"{u},{m},{r},9\n" for u, m, r in rows))
-    (folders[0] / "movies.csv").touch()
-    tabbed = "".join(f"{u}\t{m}\t{int(r)}\t9\n" for u, m, r in rows)
-    (folders[1] / "u.data").write_text(tabbed)
-    (folders[1] / "u.item").touch()
-    typed = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-    (folders[2] / "ml-100k.inter").write_text(typed + tabbed)
-    (folders[2] / "ml-100k.item").touch()
-    return folders
-
-
-def test_read_ratings_reads_every_layout_alike(spark, tmp_path, small_world):
-    for folder in layouts(tmp_path, small_world):
-        rows = job.read_ratings(spark, find_layout(folder)).collect()
-        assert sorted((row["user"], row["movie"], row["rating"]) for row in rows) == sorted(small_world)
-
-
 def write_ratings(folder: Path, *lines: str):
     (folder / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *lines]) + "\n")
     (folder / "movies.csv").write_text("movieId,title,genres\n1,Heat (1995),Crime\n")
@@ -96,7 +80,7 @@ def write_ratings(folder: Path, *lines: str):
 def test_visitors_are_users_of_their_own_beside_the_data_set(spark, csv_folder, tmp_path):
     visitors = tmp_path / "visitors.csv"
     visitors.write_text("userId,movieId,rating,timestamp\n1000000000,1,5.0,1\n1000000000,2,1.0,1\n1000000001,1,5.0,1\n")
-    base = job.read_ratings(spark, find_layout(csv_folder))
+    base = load_ratings(spark, find_layout(csv_folder), aside=tmp_path / "aside.csv").rows
     both = job.with_visitors(base, visitors)
     assert both.count() - base.count() == 3
     assert both.select("user").distinct().count() - base.select("user").distinct().count() == 2
@@ -104,24 +88,17 @@ def test_visitors_are_users_of_their_own_beside_the_data_set(spark, csv_folder, 
 
 
 def test_als_tells_its_iterations():
-    words = job.als_in_words(10, blocks=3)
+    words = als_in_words(10, blocks=3)
     assert [words(jobs, 0, 0) for jobs in (0, 3)] == ["", ""]
     assert words(4, 0, 0) == "ALS: iteration 1 of 10 on 3 × 3 blocks"
     assert words(25, 0, 0) == "ALS: iteration 10 of 10 on 3 × 3 blocks"
 
 
-def test_read_ratings_keeps_the_last_of_two(spark, tmp_path):
-    layout = write_ratings(tmp_path, "1,1,2.0,50", "1,1,5.0,70", "1,1,3.0,60")
-    assert [row["rating"] for row in job.read_ratings(spark, layout).collect()] == [5.0]
-
-
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        ([], "no usable rating"),
-        (["a,b,c,d"], "no usable rating"),
-        (["1,1,5.0,9", "1,x,5.0,9"], "1 of 2 are no user"),
-        (["1,1,5.0,9", "1,2,11,9"], "1 of 2 are no user"),
+        ([], r"no usable rating \(it is empty\)"),
+        (["a,b,c,d"], r"no usable rating \(1 without a user\); expected user, movie, 0\.5 to 5 stars and time"),
         (["1,1,2.0,9", "2,1,3.0,9"], "no rating reaches 4.0 stars"),
         (["1,1,5.0,9", "2,1,5.0,9"], "only one movie is liked"),
     ],
@@ -129,9 +106,45 @@ def test_read_ratings_keeps_the_last_of_two(spark, tmp_path):
 def test_train_refuses_and_writes_nothing(spark, tmp_path, lines, sentence):
     write_ratings(tmp_path, *lines)
     out = tmp_path / "model.arrow"
-    with pytest.raises(job.JobError, match=sentence):
+    with pytest.raises((JobError, DatasetError), match=sentence):
         job.train(spark, options(tmp_path, out, "--no-evaluate"))
     assert not out.exists()
+
+
+def test_train_keeps_odd_rows_aside_and_says_so(spark, csv_folder, tmp_path, capsys):
+    folder = tmp_path / "odd"
+    shutil.copytree(csv_folder, folder)
+    with (folder / "ratings.csv").open("a") as file:
+        file.write("9,x,5.0,1\n9,1,50,1\n")
+    with (folder / "movies.csv").open("a") as file:
+        file.write("y,Jaws (1975),Horror\n")
+    out = tmp_path / "model.arrow"
+    job.train(spark, options(folder, out, "--no-evaluate"))
+    dataset = validate_bundle(out).metadata.dataset
+    assert sum(dataset["rejected"].values()) == 2
+    assert dataset["rejected_movies"] == 1
+    with (tmp_path / "model.rejected.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert sorted(row[:2] for row in rows[1:]) == [
+        ["movies.csv", "y,Jaws (1975),Horror"],
+        ["ratings.csv", "9,1,50,1"],
+        ["ratings.csv", "9,x,5.0,1"],
+    ]
+    assert "kept 3 rows aside in model.rejected.csv" in capsys.readouterr().out
+
+
+def test_train_takes_columns_of_ones_own(spark, small_world, tmp_path):
+    names = {"person": [f"p{user:03}" for user, *_ in small_world], "film": [movie for _, movie, _ in small_world]}
+    pq.write_table(pa.table({**names, "stars": [stars for *_, stars in small_world]}), tmp_path / "mine.parquet")
+    (tmp_path / "films.csv").write_text('id,name\n7,"Seven, The"\n')
+    out = tmp_path / "model.arrow"
+    own = ["--columns", "user=person,movie=film,rating=stars", "--movie-columns", "movie=id,title=name"]
+    extra = [*own, "--movies", str(tmp_path / "films.csv"), "--no-evaluate"]
+    job.train(spark, options(tmp_path / "mine.parquet", out, *extra))
+    bundle = validate_bundle(out)
+    assert bundle.metadata.dataset["users"] == 80
+    assert bundle.titles[bundle.row_of(7)] == "The Seven"
+    assert "person" not in repr(bundle.metadata)
 
 
 @pytest.mark.parametrize("bad", [["--rank", "0"], ["--reg", "-1"], ["--like-threshold", "6"], ["--rank", "x"]])
@@ -143,9 +156,9 @@ def test_parse_refuses(tmp_path, bad, capsys):
 
 
 def test_sum_moments_agrees_with_numpy(spark, csv_folder, tmp_path):
-    ratings = job.read_ratings(spark, find_layout(csv_folder))
+    ratings = load_ratings(spark, find_layout(csv_folder), aside=tmp_path / "aside.csv").rows
     likes = ratings.where(F.col("rating") >= 4).select("user", "movie").persist()
-    factors = job.fit(likes, options(csv_folder, tmp_path / "out"))
+    factors = fit(likes, options(csv_folder, tmp_path / "out"))
     # Y μ is the users' mean prediction: half of them like a movie of this crowd, hardly any other.
     mean = factors.items @ factors.moments.mean
     activity = likes.groupBy("user").count().collect()
@@ -155,8 +168,8 @@ def test_sum_moments_agrees_with_numpy(spark, csv_folder, tmp_path):
 
 def test_nearest_agrees_with_numpy_over_several_blocks(spark, monkeypatch):
     embedding = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
-    monkeypatch.setattr(job, "block_rows", lambda movies: 7)
-    ids, scores = job.nearest(spark, embedding, count=5)
+    monkeypatch.setattr(nearest, "ROWS_PER_TASK", 7)
+    ids, scores = nearest.nearest(spark, embedding, count=5)
     correlation = embedding @ embedding.T
     deviation = np.sqrt(np.diag(correlation))
     correlation /= np.outer(deviation, deviation)
@@ -166,8 +179,8 @@ def test_nearest_agrees_with_numpy_over_several_blocks(spark, monkeypatch):
 
 
 def test_sample_likes_bounds_users_and_movies(spark, csv_folder, tmp_path, monkeypatch):
-    ratings = job.read_ratings(spark, find_layout(csv_folder)).persist()
-    counts = job.count_ratings(ratings, find_layout(csv_folder))
+    ratings = load_ratings(spark, find_layout(csv_folder), aside=tmp_path / "aside.csv").rows
+    counts = job.count_ratings(ratings)
     likes = ratings.where(F.col("rating") >= 4).select("user", "movie")
     known, everything = job.sample_likes(likes, counts, options(csv_folder, tmp_path / "out"))
     assert (len(known), everything.user_count) == (30, 80)
