@@ -32,6 +32,11 @@ class Server:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
+    def cpu_seconds(self) -> float:
+        """What its processes have computed so far: other work on the machine does not count in it."""
+        times = [psutil.Process(pid).cpu_times() for pid in (self.pid, *self.workers())]
+        return sum(float(time.user + time.system) for time in times)
+
     def workers(self) -> list[int]:
         """The workers' process ids."""
         return [child.pid for child in psutil.Process(self.pid).children()]

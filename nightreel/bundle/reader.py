@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from nightreel.bundle import checks
 from nightreel.bundle.errors import BundleError
+from nightreel.bundle.framing import check_not_packed
 from nightreel.bundle.schema import BundleMetadata, bundle_schema
 
 Column = npt.NDArray[Any]
@@ -135,6 +136,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         metadata = BundleMetadata.from_schema_metadata(reader.schema.metadata)
         if reader.num_record_batches != 1:
             raise BundleError(f"{source.name} has {reader.num_record_batches} record batches instead of one")
+        check_not_packed(memoryview(mapped), name=source.name)
         batch = reader.get_batch(0)
     except FileNotFoundError as error:
         raise BundleError(f"there is no bundle at {source}") from error

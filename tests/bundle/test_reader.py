@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from nightreel.bundle.framing import check_not_packed
 from nightreel.bundle.reader import content_digest, open_bundle, validate_bundle
 from nightreel.bundle.schema import METADATA_KEY, SCHEMA_VERSION, VERSION_KEY, BundleError
 
@@ -179,3 +180,36 @@ def test_validate_bundle_refuses_ids_that_can_be_no_seed(write, movie_id):
     batch = with_column(path, "movie_id", pa.array([movie_id, 2, 3, 4, 5, 6], pa.int64()))
     with pytest.raises(BundleError, match="column movie_id"):
         validate_bundle(rewrite(path, batch=batch))
+
+
+@pytest.mark.parametrize("packing", ["lz4", "zstd"])
+def test_open_refuses_a_packed_file_before_it_is_unpacked(write, tmp_path, packing):
+    zeros = pa.record_batch({"zeros": pa.array(np.zeros(2**24, np.int64))})
+    good = pa.ipc.open_file(write()).schema
+    packed = tmp_path / "packed.arrow"
+    with pa.ipc.new_file(
+        packed, zeros.schema.with_metadata(good.metadata), options=pa.ipc.IpcWriteOptions(compression=packing)
+    ) as file:
+        file.write_batch(zeros)
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(BundleError, match="compressed"):
+        open_bundle(packed)
+    assert pa.default_memory_pool().max_memory() == before
+
+
+def test_open_refuses_dictionaries(write, tmp_path):
+    batch = pa.record_batch({"title": pa.array(["a", "b"]).dictionary_encode()})
+    path = tmp_path / "dictionary.arrow"
+    schema = batch.schema.with_metadata(pa.ipc.open_file(write()).schema.metadata)
+    with pa.ipc.new_file(path, schema) as file:
+        file.write_batch(batch.replace_schema_metadata(schema.metadata))
+    with pytest.raises(BundleError, match="dictionaries"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize("cut", [0, 6, 10, 11, 500])
+def test_frame_that_leads_nowhere_is_refused(write, cut):
+    body = write().read_bytes()
+    for broken in (body[:cut], body[:8] + body[-cut:] if cut else b"", bytes([255]) * cut + b"\xff\xff\xff\x7fARROW1"):
+        with pytest.raises(BundleError, match="whole Arrow file"):
+            check_not_packed(memoryview(broken), name="a file")
