@@ -110,18 +110,26 @@ def rates(server: Server, movies: int, *, seconds: float, rounds: int) -> dict[s
 
 
 def swap_under_load(server: Server, movies: int, other: Path, *, seconds: float) -> tuple[Load, float]:
-    """Publish another model in the middle of an open loop; the load, and how long publishing took."""
-    took = [float("nan")]
+    """Publish another model in the middle of an open loop; the load, and how long publishing took.
+
+    The load goes on for a few seconds after the other model serves, so that both answer.
+    """
+    took, done = [float("nan")], [float("-inf")]
 
     def swap() -> None:
         time.sleep(seconds / 4)
         began = time.perf_counter()
         publish(other, server=server.url, token=TOKEN)
-        took[0] = time.perf_counter() - began
+        done[0] = time.perf_counter()
+        took[0] = done[0] - began
+
+    def longer() -> bool:
+        return thread.is_alive() or time.perf_counter() - done[0] < seconds / 4
 
     thread = threading.Thread(target=swap)
     thread.start()
-    load = asyncio.run(open_loop(server.port, random_paths(movies, 7)["API"], seconds=seconds, rate=OPEN_RATE))
+    path = random_paths(movies, 7)["API"]
+    load = asyncio.run(open_loop(server.port, path, seconds=seconds, rate=OPEN_RATE, longer=longer))
     thread.join()
     return load, took[0]
 

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 MakePath = Callable[[], str]
 
@@ -92,10 +93,17 @@ async def closed_loop(port: int, make_path: MakePath, *, seconds: float, connect
     return load
 
 
-async def open_loop(port: int, make_path: MakePath, *, seconds: float, rate: float) -> Load:
+def _no() -> bool:
+    return False
+
+
+async def open_loop(
+    port: int, make_path: MakePath, *, seconds: float, rate: float, longer: Callable[[], bool] = _no
+) -> Load:
     """Ask at a fixed rate whether or not answers have come: a slow answer makes no later request wait for it.
 
-    Time counts from when a request was due, so that a stall of the client's own is not hidden either.
+    Time counts from when a request was due, so that a stall of the client's own is not hidden either. It goes on
+    beyond `seconds` while `longer` says so.
     """
     load, started = Load(), time.perf_counter()
     idle: list[Connection] = []
@@ -106,7 +114,9 @@ async def open_loop(port: int, make_path: MakePath, *, seconds: float, rate: flo
         idle.append(connection)
 
     tasks = []
-    for number in range(int(seconds * rate)):
+    for number in count():
+        if number >= seconds * rate and not longer():
+            break
         due = started + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(once(due)))
