@@ -48,7 +48,7 @@ class LocalSite:
         gunicorn = [sys.executable, "-m", "gunicorn", "--chdir", str(_WEB), "--config", str(_WEB / "gunicorn.conf.py")]
         bind = ["--bind", f"127.0.0.1:{self.port}", "--workers", str(self.workers), "config.wsgi"]
         services.start(self._service("site", [*gunicorn, *bind]))
-        services.await_true(lambda: answers(f"{self.url}/readyz"), what="the site", timeout=60)
+        services.await_true(lambda: answers(f"{self.url}/readyz"), what="the site", timeout=120)
 
     def _service(self, name: str, command: list[str]) -> Service:
         log = self.state / "logs" / f"{name}.log"

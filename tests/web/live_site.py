@@ -17,7 +17,7 @@ import httpx
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-for-the-live-site"
-START_SECONDS = 40
+START_SECONDS = 100
 
 
 @dataclass(frozen=True)
