@@ -150,3 +150,16 @@ def test_a_model_in_use_outlives_its_file(make, model, publish):
     model.stored.path.unlink()
     scores = model.taste_model.score(seeds=[0], ratings=[5], taste=0.5)
     assert len(scores.top(10)) == 10
+
+
+def test_store_asks_the_database_again_only_when_another_model_serves(
+    make, model, receive, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setattr("recommender.model_store.ASKED_AGAIN_AFTER", 1000)
+    monkeypatch.setattr(store, "_opened", None)
+    store.current()
+    with django_assert_num_queries(0):
+        assert store.current().sha256 == model.sha256
+    second = receive(make(run_id="second"))
+    publishing.activate(second)
+    assert store.current().sha256 == second.sha256
