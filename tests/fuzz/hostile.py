@@ -159,9 +159,16 @@ NAMES = st.one_of(
     st.sampled_from(["title1", "title2", "rating1", "movie1", "asked1", "title5", "csrfmiddlewaretoken"]),
     TEXT,
 )
+NEARLY_RIGHT = st.tuples(
+    st.sampled_from(["seed", "seed", "seed", "taste", "n"]),
+    st.sampled_from(
+        ["100:5", "101:nan", "102:5e", "100:٥", "103:inf", "104:1_0", "9:-1", "100:5.", "0x64:5", "1e3", "nan"]
+    ),
+)
 RAW_QUERY = st.binary(max_size=80).map(lambda raw: quote(raw, safe="&=;+%"))
 QUERY = st.one_of(
     RAW_QUERY,
+    st.lists(NEARLY_RIGHT, min_size=1, max_size=5).map(lambda pairs: "&".join(f"{n}={quote(v)}" for n, v in pairs)),
     st.lists(st.tuples(NAMES, HARMFUL_TEXT), max_size=7).map(
         lambda pairs: "&".join(
             f"{quote(name, errors='surrogatepass')}={quote(value, errors='surrogatepass')}" for name, value in pairs
