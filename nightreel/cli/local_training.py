@@ -23,6 +23,7 @@ HOME = Path(nightreel.__file__).parent.parent
 def run_job(arguments: list[str], *, memory: str) -> None:
     """Run the training job with spark-submit on this machine's cores and show its lines; exits with 1 when it fails."""
     command = [spark_submit(), "--master", "local[*]", "--driver-memory", memory]
+    command += ["--conf", "spark.driver.extraJavaOptions=-Xss16m"]  # tasks of many rounds are taken apart by recursion
     command += ["--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=ERROR", str(job_file(HOME)), *arguments]
     path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
     own = {"PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}

@@ -106,6 +106,10 @@ def _defaults(home: str, settings: Settings, runtime: Runtime) -> str:
         "spark.driver.memory": f"{settings.driver.heap}m",
         "spark.executor.memory": f"{settings.executor.heap}m",
         "spark.pyspark.python": _expand(runtime.python, home),
+        # A task carries the history of what it works on, which is taken apart by recursion: after ten rounds of an
+        # iterative job Java's usual stack of 1 MiB can be too small.
+        "spark.driver.extraJavaOptions": "-Xss16m",
+        "spark.executor.extraJavaOptions": "-Xss16m",
         "spark.authenticate": "true",
         "spark.authenticate.secret": settings.secret,
         "spark.network.crypto.enabled": "true",

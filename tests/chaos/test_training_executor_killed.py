@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.spark, pytest.mark.timeout(1_200)]
 PACKAGE = Path(nightreel.__file__).parent
 JOB = PACKAGE.parent / "spark_jobs" / "train_similarity.py"
 ONE_JVM, TWO_EXECUTORS = "local[1]", "local-cluster[2,1,1024]"
-SMALL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
+SMALL_JVM = "-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 ROUNDS = 4
 """Stages of ALS that are done when the executor is killed: of twenty and more."""
 

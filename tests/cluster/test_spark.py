@@ -95,5 +95,6 @@ def test_memory_of_executors_and_driver_follow_their_machines(connection: ssh.Co
     spark.configure(connection, node_ip=node.private_ip, settings=settings, runtime=Runtime(), java_home="/opt/java")
     written = connection.run(f"cat {ROOT}/conf/*").output
     assert "spark.driver.memory 1400m" in written
+    assert "spark.executor.extraJavaOptions -Xss16m" in written
     assert "spark.executor.memory 700m" in written
     assert "export JAVA_HOME=/opt/java" in written
