@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from django.urls import reverse
 
@@ -12,8 +13,6 @@ from recommender.details import FilmDetails
 from recommender.models import Movie
 
 VERBS = {5: "loved", 4: "liked", 3: "found so-so", 2: "disliked", 1: "hated"}
-RATING_WORDS = ((1, "hated it"), (2, "disliked it"), (3, "so-so"), (4, "liked it"), (5, "loved it"))
-
 # The first tone with one of the movie's genres colours its card, so the more telling genres come first.
 TONES = {
     "noir": {"Horror", "Film-Noir", "Mystery"},
@@ -70,9 +69,24 @@ class Card:
     alike: int | None = None
 
     @property
+    def url(self) -> str:
+        """Where the film's own page is."""
+        return f"{_films()}{self.movie.movie_id}"
+
+    @property
+    def number(self) -> str:
+        """The film's id as text: numbers would be asked for the visitor's way of writing them."""
+        return str(self.movie.movie_id)
+
+    @property
     def long_title(self) -> bool:
         """Whether the title needs smaller letters to stand on its card."""
         return len(self.movie.title) > LONG_TITLE or max(map(len, self.movie.title.split())) > LONG_WORD
+
+
+@cache
+def _films() -> str:
+    return reverse("film", args=[0])[:-1]
 
 
 def cards(recommendations: Sequence[Recommendation]) -> list[Card]:

@@ -11,8 +11,9 @@ from django.views.decorators.http import require_safe
 
 from recommender.answers import similar
 from recommender.api import MODEL_HEADER
-from recommender.cards import RATING_WORDS, film_card, poster_url, similar_cards, tone
+from recommender.cards import film_card, poster_url, similar_cards, tone
 from recommender.details import FilmDetails
+from recommender.fragments import stars
 from recommender.model_store import ModelUnavailable, ServedModel, store
 from recommender.models import Movie
 from recommender.search import search
@@ -44,7 +45,7 @@ def film(request: HttpRequest, movie_id: int) -> HttpResponse:
         "details": details,
         "similar": alike,
         "attributed": details is not None or any(card.poster for card in alike),
-        "rating_words": RATING_WORDS,
+        "stars": stars("mine", None),
         "page_url": request.build_absolute_uri(),
     }
     response = render(request, "recommender/film.html", context | _standing(model, movie))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
+from recommender.fragments import stars
 from recommender.model_store import ServedModel
 from recommender.models import Movie
 from recommender.questions import MOST_SEEDS, Question, Seed
@@ -45,6 +46,11 @@ class Slot:
     def stars(self) -> int:
         """The rating in whole stars, as the form shows it."""
         return int(self.rating + 0.5)
+
+    @property
+    def stars_html(self) -> str:
+        """The rating as the form's stars."""
+        return stars(f"rating{self.number}", self.stars)
 
     @property
     def seed(self) -> Seed | None:

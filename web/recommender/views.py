@@ -14,7 +14,8 @@ from django.views.decorators.http import require_POST, require_safe
 from recommender import slots as form
 from recommender.answers import answer
 from recommender.api import MODEL_HEADER
-from recommender.cards import RATING_WORDS, cards
+from recommender.cards import cards
+from recommender.fragments import chips
 from recommender.model_store import ModelUnavailable, ServedModel, store
 from recommender.questions import (
     FAMES,
@@ -151,6 +152,7 @@ def _render(
 ) -> HttpResponse:
     named = any(slot.title for slot in context["slots"])
     slots = context["slots"]
+    genres, decades = tuple(model.catalogue.genres), tuple(map(str, model.catalogue.decades))
     shared = {
         "model": model,
         "question": question,
@@ -158,10 +160,9 @@ def _render(
         "first_slots": slots[: form.USUAL_SLOTS],
         "other_slots": slots[form.USUAL_SLOTS :],
         "others_named": any(slot.title or slot.message for slot in slots[form.USUAL_SLOTS :]),
-        "rating_words": RATING_WORDS,
-        "genres": _chips(model.catalogue.genres, question.filters.genres),
-        "without": _chips(model.catalogue.genres, question.filters.without),
-        "decades": _chips(model.catalogue.decades, question.filters.decades),
+        "genres": chips("genre", genres, question.filters.genres),
+        "without": chips("without", genres, question.filters.without),
+        "decades": chips("decade", decades, tuple(map(str, question.filters.decades)), suffix="s"),
         "fame_words": FAMES[question.filters.fame],
         "chosen_filters": _count_chosen(question.filters),
         "hide": ",".join(map(str, question.filters.hidden)),
@@ -169,10 +170,6 @@ def _render(
         "page_url": request.build_absolute_uri(),
     }
     return render(request, TEMPLATE, shared | context, status=status)
-
-
-def _chips[T: (int, str)](values: list[T], chosen: tuple[T, ...]) -> list[tuple[T, bool]]:
-    return [(value, value in chosen) for value in values]
 
 
 def _count_chosen(filters: Filters) -> int:
