@@ -106,7 +106,7 @@ def pages(url: str) -> dict[str, str]:
         "privacy": "/privacy",
     }
     if httpx.get(f"{url}/model").is_success:
-        found["model"] = "/model"
+        found["model"] = "/model/"
     return found
 
 
