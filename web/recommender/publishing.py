@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -25,7 +24,7 @@ from nightreel.bundle.schema import BundleError
 from recommender import metrics, reports
 from recommender.model_store import mark_change
 from recommender.models import Activation, Movie, StoredBundle, bundles_folder
-from recommender.search import fold, fold_names
+from recommender.movie_rows import CHANGING, KEY, movie_rows
 from recommender.smoke import ActivationError, ask_as_a_visitor, ask_the_file
 
 __all__ = ["ActivationError", "NoRoomError", "UploadError", "activate", "receive", "roll_back"]
@@ -43,7 +42,6 @@ ROOM_LEFT = 256 * 1024**2
 """Bytes that stay free on the disk, whatever comes: the database needs to write."""
 DRAFT_PREFIX = ".upload-"
 MOVIE_BATCH = 500
-EXTERNAL_ID = re.compile(r"\d{1,12}", re.ASCII)
 
 
 class UploadError(ValueError):
@@ -178,58 +176,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _upsert_movies(bundle: Bundle, dataset: str, progress: Progress) -> None:
-    columns = zip(
-        bundle.movie_ids.tolist(),
-        bundle.titles,
-        bundle.years,
-        bundle.genres,
-        bundle.rating_counts.tolist(),
-        bundle.alternate_titles,
-        bundle.imdb_ids,
-        bundle.tmdb_ids,
-        strict=True,
-    )
-    rows = (
-        Movie(
-            dataset=dataset,
-            movie_id=movie_id,
-            title=title,
-            year=year,
-            genres=genres,
-            search_key=fold(title),
-            rating_count=rating_count,
-            alternate_titles=others,
-            names=fold_names([title, *others]),
-            imdb_id=digits(imdb_id),
-            tmdb_id=digits(tmdb_id),
-        )
-        for movie_id, title, year, genres, rating_count, others, imdb_id, tmdb_id in columns
-    )
-    done = 0
+    rows, done = iter(movie_rows(bundle, dataset)), 0
     while batch := list(islice(rows, MOVIE_BATCH)):
-        Movie.objects.bulk_create(
-            batch,
-            update_conflicts=True,
-            unique_fields=["dataset", "movie_id"],
-            update_fields=[
-                "title",
-                "year",
-                "genres",
-                "search_key",
-                "rating_count",
-                "alternate_titles",
-                "names",
-                "imdb_id",
-                "tmdb_id",
-            ],
-        )
+        Movie.objects.bulk_create(batch, update_conflicts=True, unique_fields=KEY, update_fields=CHANGING)
         done += len(batch)
         progress(done, len(bundle))
-
-
-def digits(text: str | None) -> str:
-    """Return an id of IMDb or TMDB when it is one, else "": it becomes a part of addresses."""
-    return text if text and EXTERNAL_ID.fullmatch(text) else ""
 
 
 def activate(stored: StoredBundle, *, progress: Progress = _unseen) -> str | None:

@@ -1,1 +1,1 @@
-"""Commands for whoever operates the site."""
+"""Commands of `manage.py`."""
