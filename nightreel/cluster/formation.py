@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 BOOT_TIMEOUT = 300.0
 REGISTRATION_GRACE = 60.0
 """How long the last workers may take to register once enough are alive; seconds. Usual are 2 to 20."""
+MASTER_START = 60.0
+"""A Java process that starts gets this long to answer, however soon nodes are given up; seconds."""
 _CONSOLE_LINES = 15
 
 
@@ -118,7 +120,7 @@ class Formation:
                         connection,
                         node_ip=node.private_ip,
                         runtime=self._preparation.runtime,
-                        timeout=self._preparation.timeout,
+                        timeout=max(MASTER_START, self._preparation.timeout),
                     )
                     self._master_answers = True
                     self._master_done.set()
