@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos check format requirements wheelhouse clean
+.PHONY: help demo test chaos check format requirements wheelhouse bench-quality clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -9,7 +9,7 @@ NEEDS := requirements/setup.txt requirements/dev.txt pyproject.toml
 ARGS ?=
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(READY) ## Run the whole of Nightreel on this machine (ARGS=--exit ends by itself)
 	@$(BIN)/nightreel demo $(ARGS)
@@ -39,6 +39,9 @@ requirements: $(READY) ## Resolve the pinned requirement sets anew
 
 wheelhouse: $(READY) ## Fetch the wheels that a bare node needs into build/wheelhouse
 	$(BIN)/python -m pip wheel --quiet --require-hashes --wheel-dir build/wheelhouse -r requirements/spark.txt
+
+bench-quality: $(READY) ## Measure the model's quality beside every baseline (ARGS goes to it)
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 clean: ## Remove everything that was made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -2,9 +2,9 @@
 
     spark-submit train_similarity.py --ratings DIR --out FILE
 
-Likes go into MLlib's ALS; from its factors come each movie's prior, the covariance between movies and the nearest
-neighbours. The same is fitted once more without a fifth of the users, to judge it beside baselines. The driver writes
-the bundle; what it prints is one line per phase.
+Likes and half-likes go into MLlib's ALS; in the span of its movie factors the users' likes give the covariance between
+movies, their genres and years add to it, and the nearest neighbours follow. The same is fitted once more without a
+fifth of the users, to judge it beside baselines. The driver writes the bundle and prints one line per phase.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,19 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
+import parameter_search
+import preferences
 from nightreel.bundle.schema import BundleError, BundleMetadata
+from nightreel.bundle.taste_path import TastePath
 from nightreel.bundle.writer import write_bundle
+from nightreel.recommend.content import features_of
 from nightreel.recommend.datasets import licence_of, name_of
-from nightreel.recommend.evaluation import evaluate, quality_table, split_users
+from nightreel.recommend.evaluation import Baselines, baselines_of, evaluate, no_baselines, quality_table, split_users
 from nightreel.recommend.neighbours import block_rows, neighbour_block, unit_rows
-from nightreel.recommend.population import Moments, describe_movies
+from nightreel.recommend.population import add_kinship, describe_movies, span_of
 from nightreel.recommend.ratings import DatasetError, Layout, Likes, find_layout
-from nightreel.recommend.taste_model import DEFAULT_PATH, TasteModel
+from nightreel.recommend.search import recipe_of
+from nightreel.recommend.taste_model import TasteModel, path_for
 from nightreel.recommend.titles import Movie, read_movies
 
 JUDGED_RATINGS, JUDGED_MOVIES = 1_000_000, 10_000
@@ -52,11 +57,12 @@ class JobError(RuntimeError):
 
 @dataclass(frozen=True)
 class Factors:
-    """A fit: movie ids ascending, their factors (m, f), and the users' moments."""
+    """A fit: movie ids ascending, ALS' factors of movies (m, f), E by the users' likes (m, f) and the prior (m,)."""
 
     movie_ids: npt.NDArray[np.int64]
     items: npt.NDArray[np.float32]
-    moments: Moments
+    embedding: npt.NDArray[np.float32]
+    prior: npt.NDArray[np.float32]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     # Progress is ours to print, one line per phase.
     builder = SparkSession.builder.appName("nightreel: train similarity").config("spark.log.level", "ERROR")
-    spark = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    spark = builder.config("spark.ui.showConsoleProgress", "false").config("spark.scheduler.mode", "FAIR").getOrCreate()
     # Spark's 200 are made for a large cluster: on a small one the empty tasks cost more than the work.
     spark.conf.set("spark.sql.shuffle.partitions", 2 * spark.sparkContext.defaultParallelism)
     try:
@@ -91,7 +97,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--alpha", type=_number(float, 0, 1000), default=1.0, help="confidence of a like over none")
     parser.add_argument("--seed", type=_number(int, 0, 2**31 - 1), default=7, help="of ALS and of the evaluation")
     parser.add_argument("--like-threshold", type=_number(float, 0.5, 5), default=4.0, help="stars that make a like")
+    parser.add_argument(
+        "--half-like", type=_number(float, 0, 0.99), default=0.5, help="worth of a rating up to a star below a like"
+    )
+    parser.add_argument("--kinship", type=_number(float, 0, 3), default=1.0, help="weight of genres and years")
     parser.add_argument("--neighbours", type=_number(int, 1, 1000), default=50, help="neighbours per movie")
+    parser.add_argument(
+        "--search", type=_number(int, 0, 1000), default=0, help="recipes to try, of which the best trains"
+    )
+    parser.add_argument("--search-results", type=Path, help="what a search found (default: beside the bundle)")
+    parser.add_argument("--search-parallel", type=_number(int, 1, 64), default=2, help="recipes to try at a time")
     parser.add_argument("--no-evaluate", dest="evaluate", action="store_false", help="skip evaluation")
     return parser.parse_args(arguments)
 
@@ -131,23 +146,29 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
     total = int(np.sum(counts["count"].to_numpy()))
     log.done(f"read {total:,} ratings of {len(counts):,} movies by {users:,} users ({layout.name})")
 
-    likes = ratings.where(F.col("rating") >= options.like_threshold).select("user", "movie").persist()
-    evaluation = evaluate_fit(spark, likes, counts, options, log) if options.evaluate else []
+    searched: list[dict[str, Any]] = []
+    if options.search:
+        judge = partial(evaluate_fit, spark, counts=counts, log=log, movies=movies, baselines=no_baselines)
+        searched = parameter_search.use_the_best(ratings, options, judge, context=layout.fingerprint)
+        log.done(f"searched {len(searched)} recipes; trains by {recipe_of(searched[0])}")
+    likes = preferences.graded(ratings, threshold=options.like_threshold, half=options.half_like).persist()
+    evaluation = evaluate_fit(spark, likes, options, counts=counts, log=log, movies=movies) if options.evaluate else []
     factors = fit(likes, options)
-    embedding, prior = describe_movies(factors.items, factors.moments)
+    embedding = add_kinship(factors.embedding, features_of(factors.movie_ids, movies), strength=options.kinship)
     log.done(f"fitted {len(factors.movie_ids):,} movies with {options.rank} factors")
     ids, scores = nearest(spark, embedding, count=min(options.neighbours, len(embedding) - 1))
     log.done(f"found {ids.shape[1]} neighbours of each movie")
 
     columns = movie_columns(factors.movie_ids, movies, counts) | {
         "embedding": embedding,
-        "prior": prior,
-        "residual": np.zeros(len(prior), np.float32),
+        "prior": factors.prior,
+        "residual": np.zeros_like(factors.prior),
         "neighbour_ids": ids,
         "neighbour_scores": scores,
     }
     dataset = describe_dataset(layout, options) | {"ratings": total, "users": users, "movies": len(counts)}
-    metadata = describe_run(spark, options, dataset, evaluation)
+    dataset |= preferences.describe_input(ratings)
+    metadata = describe_run(spark, options, dataset, evaluation, searched=searched, path=path_for(embedding))
     digest = write_bundle(options.out, columns=columns, metadata=metadata)
     for row in quality_table(evaluation) if evaluation else []:
         print("  ".join([f"{row[0]:<24}", *(f"{cell:>11}" for cell in row[1:])]))  # noqa: T201
@@ -155,7 +176,7 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
 
 
 def read_ratings(spark: SparkSession, layout: Layout) -> DataFrame:
-    """Read user, movie and rating, the last one where a user rated a movie twice."""
+    """Read user, movie, rating (the last one where a user rated a movie twice) and how many times it was rated."""
     rows = spark.read.csv(
         layout.ratings.resolve().as_uri(),
         schema=COUNTED,
@@ -164,7 +185,7 @@ def read_ratings(spark: SparkSession, layout: Layout) -> DataFrame:
         enforceSchema=True,
     )
     latest = F.max_by("rating", F.struct("time", "rating")).alias("rating")
-    return rows.groupBy("user", "movie").agg(latest)
+    return rows.groupBy("user", "movie").agg(latest, F.count("*").alias("times"))
 
 
 def count_ratings(ratings: DataFrame, layout: Layout) -> pa.Table:
@@ -183,9 +204,9 @@ def count_ratings(ratings: DataFrame, layout: Layout) -> pa.Table:
 
 
 def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
-    """Factorise the likes and sum up the users' moments where their factors are."""
+    """Factorise user, movie and like, place the users in the movies' span and describe the movies by it."""
     count = likes.count()
-    if not count:
+    if not count or not likes.where("like = 1").limit(1).count():
         raise JobError(f"no rating reaches {options.like_threshold} stars; lower --like-threshold")
     # MLlib's 10 blocks suit no size. By the likes, not by the cores: the same data starts alike on every cluster.
     blocks = 2 + count // LIKES_PER_BLOCK
@@ -203,16 +224,14 @@ def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
         numItemBlocks=blocks,
         checkpointInterval=-1,  # would need a directory that every node shares
     )
-    model = als.fit(likes.withColumn("like", F.lit(1.0)))
-    items = model.itemFactors.toArrow().sort_by("id")
-    if len(items) < 2:
+    found = als.fit(likes).itemFactors.toArrow().sort_by("id")
+    if len(found) < 2:
         raise JobError("only one movie is liked by anybody; a model needs two at least")
-    activity = likes.groupBy(F.col("user").alias("id")).agg(F.count("*").alias("likes"))
-    return Factors(
-        items["id"].to_numpy().astype(np.int64),
-        matrix(items["features"].combine_chunks()),
-        sum_moments(model, activity),
-    )
+    movie_ids = found["id"].to_numpy().astype(np.int64)
+    items = matrix(found["features"].combine_chunks())
+    basis = span_of(items)
+    moments = preferences.sum_moments(likes, movie_ids, basis, groups=blocks)
+    return Factors(movie_ids, items, describe_movies(basis, moments), preferences.share_of_users(likes, movie_ids))
 
 
 def matrix(features: pa.Array) -> npt.NDArray[np.float32]:
@@ -220,22 +239,6 @@ def matrix(features: pa.Array) -> npt.NDArray[np.float32]:
     flat = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     rows: npt.NDArray[np.float32] = flat.reshape(len(features), -1)
     return rows
-
-
-def sum_moments(model: Any, activity: DataFrame) -> Moments:
-    """Add up the users' moments where the users are; only f² numbers leave each group of them."""
-
-    @arrow_udf("binary")  # type: ignore[call-overload, untyped-decorator]  # the hints below say its kind
-    def partial(features: pa.Array, likes: pa.Array) -> pa.Scalar:
-        part = Moments.of_users(matrix(features), likes.to_numpy())
-        return np.concatenate([[part.weight], part.first, part.second.ravel()]).tobytes()
-
-    groups = activity.sparkSession.sparkContext.defaultParallelism
-    group = F.pmod("id", F.lit(groups)).alias("group")
-    parts = model.userFactors.join(activity, "id").groupBy(group).agg(partial("features", "likes").alias("sums"))
-    rank = model.rank
-    sums = [np.frombuffer(part, dtype=np.float64) for part in parts.toArrow().sort_by("group")["sums"].to_pylist()]
-    return reduce(Moments.__add__, (Moments(v[0], v[1 : rank + 1], v[rank + 1 :].reshape(rank, rank)) for v in sums))
 
 
 def nearest(spark: SparkSession, embedding: npt.NDArray[np.float32], *, count: int) -> tuple[Any, Any]:
@@ -267,33 +270,44 @@ def as_lists(values: npt.NDArray[Any]) -> pa.Array:
 
 
 def evaluate_fit(
-    spark: SparkSession, likes: DataFrame, counts: pa.Table, options: argparse.Namespace, log: Log
+    spark: SparkSession,
+    likes: DataFrame,
+    options: argparse.Namespace,
+    *,
+    counts: pa.Table,
+    log: Log,
+    movies: dict[int, Movie],
+    baselines: Baselines = baselines_of,
 ) -> list[dict[str, Any]]:
-    """Fit without a fifth of the users and judge that fit beside the baselines, on a sample of bounded size."""
-    known, sampled = sample_likes(likes, counts, options)
-    split = split_users(sampled, seed=options.seed)
+    """Fit without a fifth of the users and judge that fit beside baselines (the usual), on a sample of bounded size."""
+    known, whole, half = sample_likes(likes, counts, options)
+    split = split_users(whole, seed=options.seed)
     if not split.queries:
         log.done("skipped evaluation: no held-out user has enough likes")
         return []
-    training = pa.table(
-        {
-            "user": pa.array(split.training.users, pa.int32()),
-            "movie": pa.array(split.training.movies, pa.int32()),
-        }
-    )
-    factors = fit(spark.createDataFrame(training), options)
+    kept = ~np.isin(half.users, split.held_out)
+    training = {
+        "user": np.concatenate([split.training.users, half.users[kept]]).astype(np.int32),
+        "movie": np.concatenate([split.training.movies, half.movies[kept]]).astype(np.int32),
+        "like": np.where(np.arange(len(split.training) + kept.sum()) < len(split.training), 1.0, options.half_like),
+    }
+    factors = fit(spark.createDataFrame(pa.table(training)).persist(), options)
     # Movies that no training user likes have no factors: they know nothing and are known by nobody.
-    items = np.zeros((len(known), options.rank), np.float32)
-    items[factors.movie_ids] = factors.items
-    embedding, prior = describe_movies(items, factors.moments)
-    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=DEFAULT_PATH)
-    rows = evaluate(split, model=model, factors=items)
+    items, embedding = np.zeros((2, len(known), options.rank), np.float32)
+    items[factors.movie_ids], embedding[factors.movie_ids] = factors.items, factors.embedding
+    prior = np.zeros(len(known), np.float32)
+    prior[factors.movie_ids] = factors.prior
+    embedding = add_kinship(embedding, features_of(known, movies), strength=options.kinship)
+    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=path_for(embedding))
+    rows = evaluate(split, model=model, factors=items, baselines=baselines)
     log.done(f"evaluated {len(split.queries):,} queries of {rows[0]['users']:,} held-out users")
     return rows
 
 
-def sample_likes(likes: DataFrame, counts: pa.Table, options: argparse.Namespace) -> tuple[npt.NDArray[Any], Likes]:
-    """Return the most rated movies' ids, ascending, and the likes of as many users as the evaluation can bear.
+def sample_likes(
+    likes: DataFrame, counts: pa.Table, options: argparse.Namespace
+) -> tuple[npt.NDArray[Any], Likes, Likes]:
+    """Return the most rated movies' ids, ascending, and likes and half-likes of as many users as can be judged by.
 
     Users are drawn by a seeded hash of their id, so that a user stays in or out from night to night.
     """
@@ -304,11 +318,12 @@ def sample_likes(likes: DataFrame, counts: pa.Table, options: argparse.Namespace
     if share < 1:
         drawn = likes.where(F.pmod(F.xxhash64("user", F.lit(options.seed)), F.lit(10**6)) < int(share * 10**6))
     pairs = drawn.toArrow()
-    movies = pairs["movie"].to_numpy()
-    kept = np.isin(movies, known)
+    kept = np.isin(pairs["movie"].to_numpy(), known)
     users, owner = np.unique(pairs["user"].to_numpy()[kept], return_inverse=True)
-    rows = np.searchsorted(known, movies[kept])
-    return known, Likes.from_pairs(owner, rows, user_count=len(users), movie_count=len(known))
+    rows = np.searchsorted(known, pairs["movie"].to_numpy()[kept])
+    whole = pairs["like"].to_numpy()[kept] == 1
+    size = {"user_count": len(users), "movie_count": len(known)}
+    return known, *(Likes.from_pairs(owner[part], rows[part], **size) for part in (whole, ~whole))
 
 
 def movie_columns(movie_ids: npt.NDArray[Any], movies: dict[int, Movie], counts: pa.Table) -> dict[str, Any]:
@@ -334,16 +349,23 @@ def describe_dataset(layout: Layout, options: argparse.Namespace) -> dict[str, A
 
 
 def describe_run(
-    spark: SparkSession, options: argparse.Namespace, dataset: dict[str, Any], evaluation: list[dict[str, Any]]
+    spark: SparkSession,
+    options: argparse.Namespace,
+    dataset: dict[str, Any],
+    evaluation: list[dict[str, Any]],
+    *,
+    searched: list[dict[str, Any]],
+    path: TastePath,
 ) -> BundleMetadata:
     """Return the bundle's metadata; nothing of it tells paths or hosts."""
-    own = ("ratings", "out", "run_id", "dataset", "code_revision")
+    own = ("ratings", "out", "run_id", "dataset", "code_revision", "search", "search_results", "search_parallel")
     now = datetime.now(UTC).replace(microsecond=0)
     return BundleMetadata(
         run_id=options.run_id or f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}",
         created=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         dataset=dataset,
-        parameters={name: value for name, value in vars(options).items() if name not in own},
+        parameters={name: value for name, value in vars(options).items() if name not in own}
+        | ({"searched": searched} if searched else {}),
         versions={
             "python": platform.python_version(),
             "spark": spark.version,
@@ -351,7 +373,7 @@ def describe_run(
             "pyarrow": pa.__version__,
         },
         evaluation=evaluation,
-        taste=DEFAULT_PATH.to_mapping(),
+        taste=path.to_mapping(),
         code_revision=options.code_revision,
     )
 

@@ -1,13 +1,16 @@
 """The steps behind the cluster: judge the new bundle, publish it, and say how the run went."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nightreel.airflow.hooks import Site
-from nightreel.airflow.plan import RunPlan
+from nightreel.airflow.params import last_winner
+from nightreel.airflow.plan import WINNER, RunPlan
 from nightreel.bundle.publish import fetch_published, publish
 from nightreel.bundle.reader import open_bundle
 from nightreel.recommend.gate import judge
@@ -27,12 +30,13 @@ class SiteOperator(BaseOperator):
 
 
 class QualityGate(SiteOperator):
-    """Refuse a model that is worse than a baseline or than the one that is served."""
+    """Refuse a model that is worse than a baseline or than the one that is served, or whose input looks wrong."""
 
     def execute(self, context: Context) -> str:
         """The gate's sentence. AirflowFailException when it says no: trying again would not change its mind."""
-        candidate = open_bundle(RunPlan.from_json(self.plan).bundle).metadata
-        verdict = judge(candidate, fetch_published(server=Site.of_connection(self.site_conn_id).server))
+        plan = RunPlan.from_json(self.plan)
+        published = fetch_published(server=Site.of_connection(self.site_conn_id).server)
+        verdict = judge(open_bundle(plan.bundle).metadata, published, override=plan.override_gate)
         if not verdict.passed:
             raise AirflowFailException(verdict.reason)
         self.log.info("%s", verdict.reason)
@@ -49,8 +53,18 @@ class PublishBundle(SiteOperator):
             raise AirflowSkipException(f"a dry run: the bundle stays at {plan.bundle}")
         site = Site.of_connection(self.site_conn_id)
         done = publish(plan.bundle, server=site.server, token=site.token)
+        remember_winner(Path(plan.bundle))
         self.log.info("%s serves %s (%d movies); before: %s", site.server, done.sha256, done.movies, done.previous)
         return done.sha256
+
+
+def remember_winner(bundle: Path) -> None:
+    """Keep what a search found, beside the runs' folders, for the next nights to train by."""
+    winner = last_winner(open_bundle(bundle).metadata.parameters)
+    if winner:
+        draft = bundle.with_name(WINNER)
+        draft.write_text(json.dumps(winner))
+        draft.replace(bundle.parent.parent / WINNER)
 
 
 class Verdict(BaseOperator):
