@@ -24,6 +24,7 @@ from nightreel.recommend.baselines import Ease, FactorCosine, ItemKNN, MostPopul
 from nightreel.recommend.evaluation import CONFIDENCE, Split, split_users
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "spark_jobs"))
+import parameter_search
 import preferences
 import train_similarity as job
 
@@ -46,7 +47,8 @@ def main() -> None:
     builder = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false")
     spark = builder.config("spark.driver.memory", "2g").config("spark.log.level", "ERROR").getOrCreate()
     spark.conf.set("spark.sql.shuffle.partitions", 4)
-    spark.sparkContext.addPyFile(job.__file__)  # what runs on the executors names functions of it
+    for module in (job, parameter_search, preferences):
+        spark.sparkContext.addPyFile(module.__file__)  # what runs on the executors names functions of the job
     print(f"{report.machine()}; three seeds, NDCG@10, 95 % interval over users\n")
     for folder in given.data or [datasets.fetch("ml-latest-small"), datasets.fetch("ml-100k")]:
         extra = ["--rank", given.rank] if given.rank else []

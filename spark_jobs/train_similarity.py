@@ -91,7 +91,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run-id", default="", help="names this run in the bundle (default: a new one)")
     parser.add_argument("--dataset", default="", help="the data set's name (default: as the folder tells)")
     parser.add_argument("--code-revision", default="unknown", help="which code made the bundle")
-    parser.add_argument("--rank", type=_number(int, 1, 1024), default=64, help="factors per movie")
+    parser.add_argument("--rank", type=_number(int, 1, 1024), default=128, help="factors per movie")
     parser.add_argument("--iterations", type=_number(int, 1, 100), default=10, help="rounds of ALS")
     parser.add_argument("--reg", type=_number(float, 0, 1000), default=0.03, help="ALS regularisation per like")
     parser.add_argument("--alpha", type=_number(float, 0, 1000), default=1.0, help="confidence of a like over none")

@@ -32,9 +32,9 @@ LOWEST_RATING, HIGHEST_RATING = 0.5, 5.0
 RELATIVE_PATH = TastePath(
     offset=0.35,
     points=(
-        TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.25),
+        TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.5),
         TastePoint(taste=0.5, beta=0.6, eta=0.2, noise=0.5),
-        TastePoint(taste=1.0, beta=0.2, eta=0.3, noise=0.3),
+        TastePoint(taste=1.0, beta=0.2, eta=0.35, noise=0.5),
     ),
 )
 """Familiar is best at predicting the rest of somebody's likes; adventurous is best in the long tail, with movies that

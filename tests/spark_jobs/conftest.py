@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+import parameter_search
+import preferences
 import train_similarity
 
 
@@ -22,7 +24,8 @@ def spark() -> Iterator[SparkSession]:
         session = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs when pytest has closed the log already
-    session.sparkContext.addPyFile(train_similarity.__file__)  # spark-submit would pickle it by value, as __main__
+    for module in (train_similarity, parameter_search, preferences):
+        session.sparkContext.addPyFile(module.__file__)  # spark-submit would pickle the job by value, as __main__
     yield session
     session.stop()
 
