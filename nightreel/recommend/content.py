@@ -15,7 +15,7 @@ from nightreel.recommend.titles import Movie
 
 Float64 = npt.NDArray[np.float64]
 
-GENRE_WEIGHT, YEAR_WEIGHT = 0.4, 0.1
+GENRE_WEIGHT, YEAR_WEIGHT = 0.45, 0.1
 """Standard deviation that genres and years explain, as a share of what a movie's likes do.
 
 Less of genres foresees a few likes more; with this much, three films for children are answered with some for children.

@@ -33,12 +33,12 @@ RELATIVE_PATH = TastePath(
     offset=0.35,
     points=(
         TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.5),
-        TastePoint(taste=0.5, beta=0.6, eta=0.2, noise=0.5),
-        TastePoint(taste=1.0, beta=0.2, eta=0.35, noise=0.5),
+        TastePoint(taste=0.5, beta=0.2, eta=0.35, noise=0.5),
+        TastePoint(taste=1.0, beta=0.0, eta=0.45, noise=0.5),
     ),
 )
 """Familiar is best at predicting the rest of somebody's likes; adventurous is best in the long tail, with movies that
-fewer people know; balanced, the default, is a compromise that is close to the best of both.
+fewer people know; balanced, the default, is a compromise: it gives some of the first for answers that look like recommendations.
 
 Its noise is in typical variances of a movie, so that it fits dense and sparse data. Found on ml-latest-small and
 ml-100k, with half-likes and without, over several splits.
