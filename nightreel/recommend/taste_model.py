@@ -38,7 +38,8 @@ RELATIVE_PATH = TastePath(
     ),
 )
 """Familiar is best at predicting the rest of somebody's likes; adventurous is best in the long tail, with movies that
-fewer people know; balanced, the default, is a compromise: it gives some of the first for answers that look like recommendations.
+fewer people know; balanced, the default, is a compromise: it gives some of the first for answers that look like
+recommendations.
 
 Its noise is in typical variances of a movie, so that it fits dense and sparse data. Found on ml-latest-small and
 ml-100k, with half-likes and without, over several splits.
