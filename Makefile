@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; each does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test long chaos check format requirements wheelhouse clean contract fuzz bench-site site lighthouse test-airflow
+.PHONY: help demo test long chaos check format requirements wheelhouse clean contract fuzz bench-site site lighthouse test-airflow bench-quality
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -66,6 +66,9 @@ requirements: $(READY) ## Resolve the pinned requirement sets anew
 
 wheelhouse: $(READY) ## Fetch the wheels that a bare node needs into build/wheelhouse
 	$(BIN)/python -m pip wheel --quiet --require-hashes --wheel-dir build/wheelhouse -r requirements/spark.txt
+
+bench-quality: $(READY) ## Measure the model's quality beside every baseline (ARGS goes to it)
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 clean: ## Remove everything that was made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

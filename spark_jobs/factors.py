@@ -5,19 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import arrow_udf
 
+import preferences
 from nightreel.recommend.lists import matrix
-from nightreel.recommend.population import Moments
+from nightreel.recommend.population import describe_movies, span_of
 from nightreel.recommend.progress import told
 
 LIKES_PER_BLOCK = 500_000
@@ -29,11 +25,12 @@ class JobError(RuntimeError):
 
 @dataclass(frozen=True)
 class Factors:
-    """A fit: movie ids ascending, their factors (m, f), and the users' moments."""
+    """A fit: movie ids ascending, ALS' factors of movies (m, f), E by the users' likes (m, f) and the prior (m,)."""
 
     movie_ids: npt.NDArray[np.int64]
     items: npt.NDArray[np.float32]
-    moments: Moments
+    embedding: npt.NDArray[np.float32]
+    prior: npt.NDArray[np.float32]
 
 
 def block_count(likes: int) -> int:
@@ -45,9 +42,9 @@ def block_count(likes: int) -> int:
 
 
 def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
-    """Factorise the likes and sum up the users' moments where their factors are."""
+    """Factorise user, movie and like, place the users in the movies' span and describe the movies by it."""
     count = likes.count()
-    if not count:
+    if not count or not likes.where("like = 1").limit(1).count():
         raise JobError(f"no rating reaches {options.like_threshold} stars; lower --like-threshold")
     blocks = block_count(count)
     als = ALS(
@@ -65,16 +62,15 @@ def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
         checkpointInterval=-1,  # would need a directory that every node shares
     )
     with told(likes.sparkSession.sparkContext, als_in_words(options.iterations, blocks=blocks)):
-        model = als.fit(likes.withColumn("like", F.lit(1.0)))
-    items = model.itemFactors.toArrow().sort_by("id")
-    if len(items) < 2:
+        model = als.fit(likes)
+    found = model.itemFactors.toArrow().sort_by("id")
+    if len(found) < 2:
         raise JobError("only one movie is liked by anybody; a model needs two at least")
-    activity = likes.groupBy(F.col("user").alias("id")).agg(F.count("*").alias("likes"))
-    return Factors(
-        items["id"].to_numpy().astype(np.int64),
-        matrix(items["features"].combine_chunks()),
-        sum_moments(model, activity),
-    )
+    movie_ids = found["id"].to_numpy().astype(np.int64)
+    items = matrix(found["features"].combine_chunks())
+    basis = span_of(items)
+    moments = preferences.sum_moments(likes, movie_ids, basis, groups=blocks)
+    return Factors(movie_ids, items, describe_movies(basis, moments), preferences.share_of_users(likes, movie_ids))
 
 
 def als_in_words(iterations: int, *, blocks: int) -> Callable[[int, int, int], str]:
@@ -84,20 +80,3 @@ def als_in_words(iterations: int, *, blocks: int) -> Callable[[int, int, int], s
         if jobs >= 4
         else ""
     )
-
-
-def sum_moments(model: Any, activity: DataFrame) -> Moments:
-    """Add up the users' moments where the users are; only f² numbers leave each group of them."""
-
-    # It may call the package alone: the files beside the job are not on the executors.
-    @arrow_udf("binary")  # type: ignore[call-overload, untyped-decorator]  # the hints below say its kind
-    def partial(features: pa.Array, likes: pa.Array) -> pa.Scalar:
-        part = Moments.of_users(matrix(features), likes.to_numpy())
-        return np.concatenate([[part.weight], part.first, part.second.ravel()]).tobytes()
-
-    groups = activity.sparkSession.sparkContext.defaultParallelism
-    group = F.pmod("id", F.lit(groups)).alias("group")
-    parts = model.userFactors.join(activity, "id").groupBy(group).agg(partial("features", "likes").alias("sums"))
-    rank = model.rank
-    sums = [np.frombuffer(part, dtype=np.float64) for part in parts.toArrow().sort_by("group")["sums"].to_pylist()]
-    return reduce(Moments.__add__, (Moments(v[0], v[1 : rank + 1], v[rank + 1 :].reshape(rank, rank)) for v in sums))

@@ -2,9 +2,9 @@
 
     spark-submit train_similarity.py --ratings DIR --out FILE
 
-Likes go into MLlib's ALS; from its factors come each movie's prior, the covariance between movies and the nearest
-neighbours. The same is fitted once more without a fifth of the users, to judge it beside baselines. The driver writes
-the bundle; what it prints is one line per phase.
+Likes and half-likes go into MLlib's ALS; in the span of its movie factors the users' likes give the covariance between
+movies, their genres and years add to it, and the nearest neighbours follow. The same is fitted once more without a
+fifth of the users, to judge it beside baselines. The driver writes the bundle and prints one line per phase.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,24 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+import parameter_search
+import preferences
 from factors import JobError, fit
 from nearest import nearest
 from nightreel.bundle.reader import open_bundle
 from nightreel.bundle.schema import BundleError, BundleMetadata
+from nightreel.bundle.taste_path import TastePath
 from nightreel.bundle.writer import write_bundle
+from nightreel.recommend.content import features_of
 from nightreel.recommend.datasets import licence_of, name_of
-from nightreel.recommend.evaluation import evaluate, quality_table, split_users
+from nightreel.recommend.evaluation import Baselines, baselines_of, evaluate, no_baselines, quality_table, split_users
 from nightreel.recommend.layouts import MOVIE_FIELDS, RATING_FIELDS, DatasetError, Layout, find_layout, parse_columns
 from nightreel.recommend.movie_files import read_movies
-from nightreel.recommend.population import describe_movies
+from nightreel.recommend.population import add_kinship
 from nightreel.recommend.ratings import Likes
 from nightreel.recommend.report import report_path, write_report
-from nightreel.recommend.taste_model import DEFAULT_PATH, TasteModel
+from nightreel.recommend.search import recipe_of
+from nightreel.recommend.taste_model import TasteModel, path_for
 from nightreel.recommend.titles import Movie
 from ratings_input import keep_aside, load_ratings
 
@@ -51,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     # Progress is ours to print, one line per phase.
     builder = SparkSession.builder.appName("nightreel: train similarity").config("spark.log.level", "ERROR")
-    spark = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    spark = builder.config("spark.ui.showConsoleProgress", "false").config("spark.scheduler.mode", "FAIR").getOrCreate()
     # Spark's 200 are made for a large cluster: on a small one the empty tasks cost more than the work.
     spark.conf.set("spark.sql.shuffle.partitions", 2 * spark.sparkContext.defaultParallelism)
     try:
@@ -76,13 +82,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run-id", default="", help="names this run in the bundle (default: a new one)")
     parser.add_argument("--dataset", default="", help="the data set's name (default: as the folder tells)")
     parser.add_argument("--code-revision", default="unknown", help="which code made the bundle")
-    parser.add_argument("--rank", type=_number(int, 1, 1024), default=64, help="factors per movie")
+    parser.add_argument("--rank", type=_number(int, 1, 1024), default=128, help="factors per movie")
     parser.add_argument("--iterations", type=_number(int, 1, 100), default=10, help="rounds of ALS")
     parser.add_argument("--reg", type=_number(float, 0, 1000), default=0.03, help="ALS regularisation per like")
     parser.add_argument("--alpha", type=_number(float, 0, 1000), default=1.0, help="confidence of a like over none")
     parser.add_argument("--seed", type=_number(int, 0, 2**31 - 1), default=7, help="of ALS and of the evaluation")
     parser.add_argument("--like-threshold", type=_number(float, 0.5, 5), default=4.0, help="stars that make a like")
+    parser.add_argument(
+        "--half-like", type=_number(float, 0, 0.99), default=0.5, help="worth of a rating up to a star below a like"
+    )
+    parser.add_argument("--kinship", type=_number(float, 0, 3), default=1.0, help="weight of genres and years")
     parser.add_argument("--neighbours", type=_number(int, 1, 1000), default=50, help="neighbours per movie")
+    parser.add_argument(
+        "--search", type=_number(int, 0, 1000), default=0, help="recipes to try, of which the best trains"
+    )
+    parser.add_argument("--search-results", type=Path, help="what a search found (default: beside the bundle)")
+    parser.add_argument("--search-parallel", type=_number(int, 1, 64), default=2, help="recipes to try at a time")
     parser.add_argument("--no-evaluate", dest="evaluate", action="store_false", help="skip evaluation")
     return parser.parse_args(arguments)
 
@@ -134,34 +149,44 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
         kept = loaded.rejected_rows + len(movies.rejected)
         log.done(f"kept {kept:,} rows aside in {aside.name}, each with the reason", phase="keep odd rows aside")
 
-    likes = ratings.where(F.col("rating") >= options.like_threshold).select("user", "movie").persist()
+    facts = preferences.describe_input(ratings)
+    judge = partial(evaluate_fit, spark, counts=counts, log=log, movies=movies.movies)
+    searched: list[dict[str, Any]] = []
+    if options.search:
+        alone = partial(judge, baselines=no_baselines)
+        searched = parameter_search.use_the_best(ratings, options, alone, context=layout.fingerprint)
+        log.done(f"searched {len(searched)} recipes; trains by {recipe_of(searched[0])}", phase="search")
+    likes = preferences.graded(ratings, threshold=options.like_threshold, half=options.half_like).persist()
     likes.count()
     loaded.release()
-    evaluation = evaluate_fit(spark, likes, counts, options, log) if options.evaluate else []
+    evaluation = judge(likes, options) if options.evaluate else []
     factors = fit(likes, options)
-    embedding, prior = describe_movies(factors.items, factors.moments)
+    embedding = add_kinship(factors.embedding, features_of(factors.movie_ids, movies.movies), strength=options.kinship)
     log.done(f"fitted {len(factors.movie_ids):,} movies with {options.rank} factors", phase="fit")
     ids, scores = nearest(spark, embedding, count=min(options.neighbours, len(embedding) - 1))
     log.done(f"found {ids.shape[1]} neighbours of each movie", phase="find neighbours")
 
     columns = movie_columns(factors.movie_ids, movies.movies, counts) | {
         "embedding": embedding,
-        "prior": prior,
-        "residual": np.zeros(len(prior), np.float32),
+        "prior": factors.prior,
+        "residual": np.zeros_like(factors.prior),
         "neighbour_ids": ids,
         "neighbour_scores": scores,
     }
     dataset = describe_dataset(layout, options) | {
+        "histogram": facts,
         "ratings": total,
         "users": users,
         "movies": len(counts),
-        "repeated": loaded.repeated,
+        "duplicates": loaded.repeated,
         "rejected": dict(loaded.rejected),
         "rejected_movies": len(movies.rejected),
     }
     if options.visitors:
         dataset["visitors"] = hashlib.sha256(options.visitors.read_bytes()).hexdigest()
-    metadata = describe_run(spark, options, dataset, evaluation, log.timings)
+    metadata = describe_run(
+        spark, options, dataset, evaluation, timings=log.timings, searched=searched, path=path_for(embedding)
+    )
     digest = write_bundle(options.out, columns=columns, metadata=metadata)
     write_report(open_bundle(options.out), report_path(options.out))
     for row in quality_table(evaluation) if evaluation else []:
@@ -200,33 +225,44 @@ def count_ratings(ratings: DataFrame) -> pa.Table:
 
 
 def evaluate_fit(
-    spark: SparkSession, likes: DataFrame, counts: pa.Table, options: argparse.Namespace, log: Log
+    spark: SparkSession,
+    likes: DataFrame,
+    options: argparse.Namespace,
+    *,
+    counts: pa.Table,
+    log: Log,
+    movies: dict[int, Movie],
+    baselines: Baselines = baselines_of,
 ) -> list[dict[str, Any]]:
-    """Fit without a fifth of the users and judge that fit beside the baselines, on a sample of bounded size."""
-    known, sampled = sample_likes(likes, counts, options)
-    split = split_users(sampled, seed=options.seed)
+    """Fit without a fifth of the users and judge that fit beside baselines (the usual), on a sample of bounded size."""
+    known, whole, half = sample_likes(likes, counts, options)
+    split = split_users(whole, seed=options.seed)
     if not split.queries:
         log.done("skipped evaluation: no held-out user has enough likes", phase="evaluate")
         return []
-    training = pa.table(
-        {
-            "user": pa.array(split.training.users, pa.int32()),
-            "movie": pa.array(split.training.movies, pa.int32()),
-        }
-    )
-    factors = fit(spark.createDataFrame(training), options)
+    kept = ~np.isin(half.users, split.held_out)
+    training = {
+        "user": np.concatenate([split.training.users, half.users[kept]]).astype(np.int32),
+        "movie": np.concatenate([split.training.movies, half.movies[kept]]).astype(np.int32),
+        "like": np.where(np.arange(len(split.training) + kept.sum()) < len(split.training), 1.0, options.half_like),
+    }
+    factors = fit(spark.createDataFrame(pa.table(training)).persist(), options)
     # Movies that no training user likes have no factors: they know nothing and are known by nobody.
-    items = np.zeros((len(known), options.rank), np.float32)
-    items[factors.movie_ids] = factors.items
-    embedding, prior = describe_movies(items, factors.moments)
-    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=DEFAULT_PATH)
-    rows = evaluate(split, model=model, factors=items)
+    items, embedding = np.zeros((2, len(known), options.rank), np.float32)
+    items[factors.movie_ids], embedding[factors.movie_ids] = factors.items, factors.embedding
+    prior = np.zeros(len(known), np.float32)
+    prior[factors.movie_ids] = factors.prior
+    embedding = add_kinship(embedding, features_of(known, movies), strength=options.kinship)
+    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=path_for(embedding))
+    rows = evaluate(split, model=model, factors=items, baselines=baselines)
     log.done(f"evaluated {len(split.queries):,} queries of {rows[0]['users']:,} held-out users", phase="evaluate")
     return rows
 
 
-def sample_likes(likes: DataFrame, counts: pa.Table, options: argparse.Namespace) -> tuple[npt.NDArray[Any], Likes]:
-    """Return the most rated movies' ids, ascending, and the likes of as many users as the evaluation can bear.
+def sample_likes(
+    likes: DataFrame, counts: pa.Table, options: argparse.Namespace
+) -> tuple[npt.NDArray[Any], Likes, Likes]:
+    """Return the most rated movies' ids, ascending, and likes and half-likes of as many users as can be judged by.
 
     Users are drawn by a seeded hash of their id, so that a user stays in or out from night to night.
     """
@@ -237,11 +273,12 @@ def sample_likes(likes: DataFrame, counts: pa.Table, options: argparse.Namespace
     if share < 1:
         drawn = likes.where(F.pmod(F.xxhash64("user", F.lit(options.seed)), F.lit(10**6)) < int(share * 10**6))
     pairs = drawn.toArrow()
-    movies = pairs["movie"].to_numpy()
-    kept = np.isin(movies, known)
+    kept = np.isin(pairs["movie"].to_numpy(), known)
     users, owner = np.unique(pairs["user"].to_numpy()[kept], return_inverse=True)
-    rows = np.searchsorted(known, movies[kept])
-    return known, Likes.from_pairs(owner, rows, user_count=len(users), movie_count=len(known))
+    rows = np.searchsorted(known, pairs["movie"].to_numpy()[kept])
+    whole = pairs["like"].to_numpy()[kept] == 1
+    size = {"user_count": len(users), "movie_count": len(known)}
+    return known, *(Likes.from_pairs(owner[part], rows[part], **size) for part in (whole, ~whole))
 
 
 def movie_columns(movie_ids: npt.NDArray[Any], movies: dict[int, Movie], counts: pa.Table) -> dict[str, Any]:
@@ -272,16 +309,21 @@ def describe_run(
     options: argparse.Namespace,
     dataset: dict[str, Any],
     evaluation: list[dict[str, Any]],
+    *,
     timings: list[dict[str, Any]],
+    searched: list[dict[str, Any]],
+    path: TastePath,
 ) -> BundleMetadata:
     """Return the bundle's metadata; nothing of it tells paths or hosts."""
-    own = ("ratings", "visitors", "movies", "columns", "movie_columns", "out", "run_id", "dataset", "code_revision")
+    data = ("ratings", "visitors", "movies", "columns", "movie_columns", "out", "run_id", "dataset", "code_revision")
+    own = {*data, "search", "search_results", "search_parallel"}
     now = datetime.now(UTC).replace(microsecond=0)
     return BundleMetadata(
         run_id=options.run_id or f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}",
         created=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         dataset=dataset,
-        parameters={name: value for name, value in vars(options).items() if name not in own},
+        parameters={name: value for name, value in vars(options).items() if name not in own}
+        | ({"searched": searched} if searched else {}),
         versions={
             "python": platform.python_version(),
             "spark": spark.version,
@@ -289,7 +331,7 @@ def describe_run(
             "pyarrow": pa.__version__,
         },
         evaluation=evaluation,
-        taste=DEFAULT_PATH.to_mapping(),
+        taste=path.to_mapping(),
         code_revision=options.code_revision,
         details={"timings": timings},
     )

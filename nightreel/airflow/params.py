@@ -13,7 +13,10 @@ _JOB_OPTIONS = {
     "regularisation": "--reg",
     "alpha": "--alpha",
     "like_threshold": "--like-threshold",
+    "half_like": "--half-like",
+    "kinship": "--kinship",
     "seed": "--seed",
+    "search": "--search",
 }
 # What the served model's metadata calls the fields that a night may take over from it.
 _WON = {"rank": "rank", "iterations": "iterations", "regularisation": "reg", "alpha": "alpha"}
@@ -77,6 +80,9 @@ def _training() -> dict[str, dict[str, Any]]:
         "regularisation": _optional("number", 0.0001, 10, "Regularisation", "MLlib's regParam."),
         "alpha": _optional("number", 0.01, 1000, "Alpha", "Weight of a like against everything not rated."),
         "like_threshold": _optional("number", 0.5, 5, "Like threshold", "Ratings from here on count as likes."),
+        "half_like": _optional("number", 0, 0.99, "Half-like", "Worth of a rating up to a star below a like."),
+        "kinship": _optional("number", 0, 3, "Kinship", "Weight of genres and years beside who likes what."),
+        "search": _optional("integer", 1, 200, "Search", "How many recipes to try first; the best one trains."),
         "seed": _optional("integer", 0, 2**31 - 1, "Seed", "Of the initial factors and of the evaluation's split."),
     }
 
@@ -175,7 +181,31 @@ def _publishing() -> dict[str, dict[str, Any]]:
             "description": "Off: train, judge and keep the bundle, and leave the site alone.",
             "section": PUBLISHING,
         },
+        "override_gate": {
+            "default": False,
+            "type": "boolean",
+            "title": "Publish in spite of the gate",
+            "description": "On: what the quality gate has against the model is logged, and it is published.",
+            "section": PUBLISHING,
+        },
     }
+
+
+SEARCHED = {
+    "rank": "rank",
+    "regularisation": "reg",
+    "alpha": "alpha",
+    "half_like": "half_like",
+    "kinship": "kinship",
+}
+"""The fields that a search finds a value for, and how the model's parameters call them."""
+
+
+def last_winner(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields' values that a search found for a model with these parameters; none when it had no search."""
+    if not parameters.get("searched"):
+        return {}
+    return {field: parameters[name] for field, name in SEARCHED.items() if name in parameters}
 
 
 def job_arguments(params: Mapping[str, Any]) -> list[str]:

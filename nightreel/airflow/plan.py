@@ -1,6 +1,7 @@
 """What one run is going to do, fixed once and deterministic for the run."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
@@ -9,13 +10,15 @@ from typing import Any, Self
 
 from airflow.sdk import BaseOperator, Context, Variable
 
-from nightreel.airflow.params import ASK, LAST_WINNER, job_arguments
+from nightreel.airflow.params import ASK, LAST_WINNER, SEARCHED, job_arguments
 from nightreel.airflow.settings import Settings
 from nightreel.cluster.spec import Choice, ClusterSpec
 from nightreel.cluster.tags import format_time, parse_time
 
 RATINGS = "nightreel_ratings"
 ARTIFACTS = "nightreel_artifacts"
+WINNER = "last-winner.json"
+"""In the folder of artifacts: what the last search found and was published with, for the nights after it."""
 _OPTIONAL = {
     "ami": "nightreel_ami",
     "subnet": "nightreel_subnet",
@@ -37,6 +40,7 @@ class RunPlan:
     bundle: str
     arguments: list[str]
     publish: bool
+    override_gate: bool
     ami: str | None
     subnet: str | None
     operator_cidr: str | None
@@ -108,6 +112,8 @@ class PlanRun(BaseOperator):
                 f"to the cluster's end may take {longest / timedelta(hours=1):.1f} h: the machines would switch "
                 "themselves off under it. Give a longer lifetime."
             )
+        filled = {name: value for name, value in params.items() if value is not None}
+        winner = remembered_winner(Path(_required(ARTIFACTS)))
         started = dag_run.start_date or datetime.now().astimezone()
         plan = RunPlan(
             cluster=name,
@@ -116,7 +122,7 @@ class PlanRun(BaseOperator):
             expires_at=format_time(started + lifetime),
             ratings=_source_of_ratings(params["dataset"]),
             bundle=str(Path(_required(ARTIFACTS)) / name / "similarity.arrow"),
-            arguments=["--run-id", dag_run.run_id, *job_arguments(params)],
+            arguments=["--run-id", dag_run.run_id, *job_arguments(winner | filled)],
             publish=bool(params["publish"]),
             as_of=dag_run.run_after.isoformat(),
             visitors=bool(params["visitors"]),
@@ -129,12 +135,22 @@ class PlanRun(BaseOperator):
             above_cap=params["above_cap"],
             prices=settings.prices,
             archive=settings.archive,
+            override_gate=bool(params["override_gate"]),
             **{field: Variable.get(variable, default=None) or None for field, variable in _OPTIONAL.items()},
         )
         plan.spec(ssh_port=22)
         self.log.info("cluster %s: 1 master + %d worker(s), %s", name, plan.workers, plan.instance_type)
         self.log.info("its machines power themselves off at %s", plan.expires_at)
         return asdict(plan)
+
+
+def remembered_winner(artifacts: Path) -> dict[str, Any]:
+    """What the last search found, by field of the form; nothing when there was none or the file is no such thing."""
+    try:
+        found = json.loads((artifacts / WINNER).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: found[name] for name in SEARCHED if name in found} if isinstance(found, dict) else {}
 
 
 def longest_duration(tasks: Iterable[Any]) -> timedelta:

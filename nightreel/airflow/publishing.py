@@ -1,5 +1,6 @@
 """The steps behind the cluster: judge the new bundle, publish it, and say how the run went."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from nightreel.airflow import links
 from nightreel.airflow.assets import MATRIX
 from nightreel.airflow.hooks import Reach, Site
 from nightreel.airflow.money import ESTIMATE, summed
-from nightreel.airflow.plan import RunPlan
+from nightreel.airflow.params import last_winner
+from nightreel.airflow.plan import WINNER, RunPlan
 from nightreel.airflow.storage import Bucket
 from nightreel.bundle.publish import fetch_published, publish
 from nightreel.bundle.reader import open_bundle
@@ -55,13 +57,14 @@ class SiteOperator(BaseOperator):
 
 
 class QualityGate(SiteOperator):
-    """Refuse a model that is worse than a baseline or than the one that is served."""
+    """Refuse a model that is worse than a baseline or than the one that is served, or whose input looks wrong."""
 
     def execute(self, context: Context) -> str:
         """The gate's sentence. AirflowFailException when it says no: trying again would not change its mind."""
         plan = RunPlan.from_json(self.plan)
+        published = fetch_published(server=Site.of_connection(self.site_conn_id).server)
         candidate = open_bundle(plan.bundle).metadata
-        verdict = judge(candidate, fetch_published(server=Site.of_connection(self.site_conn_id).server))
+        verdict = judge(candidate, published, override=plan.override_gate)
         # The reason comes first: it is what somebody who opens the log of a red gate wants to know.
         self.log.log(20 if verdict.passed else 40, "%s", verdict.reason)
         self._keep(plan.folder)
@@ -100,6 +103,7 @@ class PublishBundle(SiteOperator):
             raise AirflowSkipException(f"a dry run: the bundle stays at {plan.bundle}")
         site = Site.of_connection(self.site_conn_id)
         done = publish(plan.bundle, server=site.server, token=site.token)
+        remember_winner(Path(plan.bundle))
         self.log.info("%s serves %s (%d movies); before: %s", site.server, done.sha256, done.movies, done.previous)
         context["outlet_events"][MATRIX].extra = {
             "run": context["dag_run"].run_id,
@@ -122,6 +126,15 @@ def quality(metadata: BundleMetadata) -> dict[str, Any]:
         if ours and baselines:
             found[figure] = {"model": round(max(ours), 4), "best_baseline": round(max(baselines), 4)}
     return found
+
+
+def remember_winner(bundle: Path) -> None:
+    """Keep what a search found, beside the runs' folders, for the next nights to train by."""
+    winner = last_winner(open_bundle(bundle).metadata.parameters)
+    if winner:
+        draft = bundle.with_name(WINNER)
+        draft.write_text(json.dumps(winner))
+        draft.replace(bundle.parent.parent / WINNER)
 
 
 class Verdict(BaseOperator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from nightreel.bundle.errors import BundleError
@@ -66,6 +66,11 @@ class TastePath:
             eta=between(left.eta, right.eta),
             noise=between(left.noise, right.noise),
         )
+
+    def with_noise_times(self, factor: float) -> Self:
+        """Return the same path with every noise multiplied."""
+        points = [replace(point, noise=point.noise * factor) for point in self.points]
+        return replace(self, points=points)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the form that the bundle's metadata stores."""

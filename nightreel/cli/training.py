@@ -39,6 +39,10 @@ def train(
     alpha: Annotated[float | None, typer.Option(help="Confidence of a like over none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of ALS and of the evaluation.")] = None,
     like_threshold: Annotated[float | None, typer.Option(help="Stars that make a like.")] = None,
+    search: Annotated[
+        int | None,
+        typer.Option(help="Try so many recipes first and train by the best; goes on where it was interrupted."),
+    ] = None,
     evaluate: Annotated[bool, typer.Option(help="Judge the model beside baselines.")] = True,
     memory: Annotated[
         str | None, typer.Option(help=f"Memory of the Spark driver on this machine (default: {DRIVER_MEMORY}).")
@@ -68,6 +72,7 @@ def train(
         "alpha": alpha,
         "seed": seed,
         "like-threshold": like_threshold,
+        "search": search,
     }
     options = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     if not evaluate:

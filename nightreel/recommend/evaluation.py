@@ -7,14 +7,14 @@ hold a third of the training likes are taken out of answers and targets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nightreel.recommend.baselines import FactorCosine, ItemKNN, MostPopular, Ranker
+from nightreel.recommend.baselines import Ease, FactorCosine, ItemKNN, MostPopular, Ranker
 from nightreel.recommend.ratings import Likes
 from nightreel.recommend.taste_model import DEFAULT_TASTE, HIGHEST_RATING, TASTES, TasteModel
 
@@ -26,9 +26,14 @@ HEAD_SHARE = 1 / 3
 TRIPLES_PER_USER = 5
 MAX_QUERIES = 2_000
 SHRINK = 50
-PROTOCOL = f"three seeds, {HELD_OUT:.0%} of users held out, top {TOP}, version 1"
+EASE_REGULARISATION = 1000
+PROTOCOL = f"three seeds, {HELD_OUT:.0%} of users held out, top {TOP}, version 2"
+CONFIDENCE = 1.96
+"""Standard errors to each side of a figure that hold its true value 19 times out of 20."""
+
 OURS = "Nightreel"
 FAMILIAR = TASTES["familiar"]
+AXES = ("", "tail_")
 
 _DISCOUNTS = 1 / np.log2(np.arange(2, TOP + 2))
 
@@ -50,6 +55,7 @@ class Split:
 
     training: Likes
     queries: Sequence[Query]
+    held_out: Rows
 
 
 def split_users(likes: Likes, *, seed: int) -> Split:
@@ -69,7 +75,7 @@ def split_users(likes: Likes, *, seed: int) -> Split:
             queries.append(Query(user, shuffled[:SEEDS], shuffled[SEEDS:]))
     kept = ~np.isin(likes.users, held_out)
     training = Likes(likes.users[kept], likes.movies[kept], likes.user_count, likes.movie_count)
-    return Split(training, queries)
+    return Split(training, queries, held_out)
 
 
 class TasteRanker:
@@ -133,52 +139,79 @@ def judge_ranker(ranker: Ranker, queries: Sequence[Query], *, hidden: npt.NDArra
     return Judgement(np.array(users, dtype=np.int64), np.array(ndcg), np.array(recall), len(shown))
 
 
-def paired_error(users: Rows, differences: npt.NDArray[np.float64]) -> float | None:
-    """Return the standard error of the mean paired difference; one user's queries count as one observation."""
+def standard_error(users: Rows, values: npt.NDArray[np.float64]) -> float | None:
+    """Return the standard error of the mean over queries; one user's queries count as one observation."""
     _, owner = np.unique(users, return_inverse=True)
     clusters = int(owner.max()) + 1 if len(owner) else 0
     if clusters < 2:
         return None
-    sums = np.bincount(owner, weights=differences - differences.mean())
-    return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1)) / len(differences))
+    sums = np.bincount(owner, weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1)) / len(values))
 
 
-def evaluate(split: Split, *, model: TasteModel, factors: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
+def baselines_of(likes: Likes, factors: npt.NDArray[np.float32]) -> list[Ranker]:
+    """Return what can be served from a movie-to-movie matrix, and the cosine of movie factors (m, f)."""
+    knn = [ItemKNN(likes), ItemKNN(likes, shrink=SHRINK)]
+    ease = [Ease(likes, regularisation=EASE_REGULARISATION)] if likes.movie_count <= Ease.MOST_MOVIES else []
+    return [MostPopular(likes), *knn, *ease, FactorCosine(factors)]
+
+
+Baselines = Callable[[Likes, npt.NDArray[np.float32]], Sequence[Ranker]]
+"""Makes the baselines of training likes and movie factors."""
+
+
+def no_baselines(_likes: Likes, _factors: npt.NDArray[np.float32]) -> list[Ranker]:
+    """Return none: for who compares models with each other alone."""
+    return []
+
+
+def evaluate(
+    split: Split, *, model: TasteModel, factors: npt.NDArray[np.float32], baselines: Baselines = baselines_of
+) -> list[dict[str, Any]]:
     """Judge our model along the slider and every baseline on one split.
 
     `model` and `factors` come from a fit on the split's training likes, one row per movie index. Each row of the
-    result has the model's name and position and its figures over all movies and over the tail. `ndcg_error` is the
-    standard error of its NDCG@10 difference to ours at the familiar end, `tail_ndcg_error` to ours at the default:
-    the two figures that the gate looks at.
+    result has the model's name and position and its figures over all movies and over the tail, the latter with the
+    prefix `tail_`: `ndcg` with `ndcg_low` and `ndcg_high`, its 95 % confidence interval over users; `ndcg_error`, the
+    standard error of its difference to ours at the familiar end over all movies, in the tail to ours at the default:
+    the two figures that the gate looks at; and `ndcg_error_to_default`, that to ours at the default everywhere.
     """
-    nothing = np.zeros(split.training.movie_count, dtype=bool)
     head = head_of(split.training.popularity)
+    hidden = dict(zip(AXES, (np.zeros_like(head), head), strict=True))
     ours = {taste: TasteRanker(model, name=name, taste=taste) for name, taste in TASTES.items()}
-    best_known = judge_ranker(ours[FAMILIAR], split.queries, hidden=nothing)
-    best_tail = judge_ranker(ours[DEFAULT_TASTE], split.queries, hidden=head)
+    asked: list[tuple[Ranker, float | None]] = [
+        *((ranker, taste) for taste, ranker in ours.items()),
+        *((ranker, None) for ranker in baselines(split.training, factors)),
+    ]
+    judged = [
+        {axis: judge_ranker(ranker, split.queries, hidden=out) for axis, out in hidden.items()} for ranker, _ in asked
+    ]
+    place = {taste: judged[number] for number, taste in enumerate(ours)}
+    reference = {"": place[FAMILIAR][""], "tail_": place[DEFAULT_TASTE]["tail_"]}
+    rows = []
+    for (ranker, taste), found in zip(asked, judged, strict=True):
+        row: dict[str, Any] = {"model": ranker.name, "taste": taste, "protocol": PROTOCOL}
+        for axis, judgement in found.items():
+            row |= {f"{axis}{name}": value for name, value in _figures(judgement).items()}
+            row[f"{axis}ndcg_error"] = _difference_error(judgement, reference[axis])
+            row[f"{axis}ndcg_error_to_default"] = _difference_error(judgement, place[DEFAULT_TASTE][axis])
+        rows.append(row)
+    return rows
 
-    def row(ranker: Ranker, taste: float | None) -> dict[str, Any]:
-        everywhere = judge_ranker(ranker, split.queries, hidden=nothing)
-        tail = judge_ranker(ranker, split.queries, hidden=head)
-        return {
-            "model": ranker.name,
-            "taste": taste,
-            **_figures(everywhere),
-            "ndcg_error": paired_error(everywhere.users, everywhere.ndcg - best_known.ndcg),
-            **{f"tail_{name}": value for name, value in _figures(tail).items()},
-            "tail_ndcg_error": paired_error(tail.users, tail.ndcg - best_tail.ndcg),
-            "protocol": PROTOCOL,
-        }
 
-    knn = [ItemKNN(split.training), ItemKNN(split.training, shrink=SHRINK)]
-    baselines: list[Ranker] = [MostPopular(split.training), *knn, FactorCosine(factors)]
-    return [row(ranker, taste) for taste, ranker in ours.items()] + [row(ranker, None) for ranker in baselines]
+def _difference_error(one: Judgement, other: Judgement) -> float | None:
+    return standard_error(one.users, one.ndcg - other.ndcg)
 
 
 def _figures(judged: Judgement) -> dict[str, float | int | None]:
     asked = len(judged.ndcg)
+    ndcg = float(judged.ndcg.mean()) if asked else None
+    error = standard_error(judged.users, judged.ndcg)
+    known = ndcg is not None and error is not None
     return {
-        "ndcg": round(float(judged.ndcg.mean()), 4) if asked else None,
+        "ndcg": None if ndcg is None else round(ndcg, 4),
+        "ndcg_low": round(ndcg - CONFIDENCE * error, 4) if known else None,  # type: ignore[operator]
+        "ndcg_high": round(ndcg + CONFIDENCE * error, 4) if known else None,  # type: ignore[operator]
         "recall": round(float(judged.recall.mean()), 4) if asked else None,
         "coverage": judged.shown,
         "queries": asked,
@@ -187,11 +220,21 @@ def _figures(judged: Judgement) -> dict[str, float | int | None]:
 
 
 def quality_table(evaluation: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return the evaluation as rows of text, a header first, for a terminal or a log."""
+    """Return the evaluation as rows of text, a header first, for a terminal or a log.
+
+    NDCG@10 comes with half the width of its 95 % interval, where the evaluation has one.
+    """
     header = ["model", "NDCG@10", "recall@10", "shown", "tail NDCG", "tail recall", "tail shown"]
-    columns = ["ndcg", "recall", "coverage", "tail_ndcg", "tail_recall", "tail_coverage"]
 
     def text(value: Any) -> str:
         return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
 
-    return [header, *([str(row["model"]), *(text(row.get(column)) for column in columns)] for row in evaluation)]
+    def interval(row: Mapping[str, Any], name: str) -> str:
+        high = row.get(f"{name}_high")
+        return text(row.get(name)) + ("" if high is None else f" ±{high - row[name]:.3f}")
+
+    def line(row: Mapping[str, Any]) -> list[str]:
+        cells = [[interval(row, f"{a}ndcg"), text(row.get(f"{a}recall")), text(row.get(f"{a}coverage"))] for a in AXES]
+        return [str(row["model"]), *cells[0], *cells[1]]
+
+    return [header, *(line(row) for row in evaluation)]

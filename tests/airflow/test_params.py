@@ -2,7 +2,7 @@ import pytest
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from nightreel.airflow.params import form, job_arguments
+from nightreel.airflow.params import SEARCHED, form, job_arguments, last_winner
 
 
 def test_empty_fields_leave_the_job_its_defaults() -> None:
@@ -29,3 +29,15 @@ def test_values_out_of_bounds_are_refused(field: str, value: object) -> None:
     params = ParamsDict(form())
     with pytest.raises(ParamValidationError):
         params[field] = value  # checked as it is set
+
+
+def test_a_search_s_winner_fills_the_fields_it_searched() -> None:
+    parameters = {"rank": 48, "reg": 0.1, "alpha": 2.0, "half_like": 0.25, "kinship": 1.0, "iterations": 10}
+    winner = last_winner(parameters | {"searched": [{"worth": 0.7}]})
+    assert winner == {"rank": 48, "regularisation": 0.1, "alpha": 2.0, "half_like": 0.25, "kinship": 1.0}
+    assert set(winner) <= set(form())
+    assert winner.keys() == SEARCHED.keys()
+
+
+def test_parameters_without_a_search_are_no_winner() -> None:
+    assert last_winner({"rank": 48}) == {}

@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.definitions.param import ParamsDict
 
 from nightreel.airflow.params import form
-from nightreel.airflow.plan import PlanRun, RunPlan, cluster_name
+from nightreel.airflow.plan import WINNER, PlanRun, RunPlan, cluster_name
 
 STARTED = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
 
@@ -67,3 +67,22 @@ def test_plan_refuses_ratings_that_are_not_there(monkeypatch: pytest.MonkeyPatch
 
 def test_runs_have_clusters_of_their_own() -> None:
     assert len({cluster_name("a", "1"), cluster_name("a", "2"), cluster_name("b", "1")}) == 3
+
+
+def test_plan_trains_by_what_the_last_search_found(tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / WINNER).write_text('{"rank": 48, "alpha": 2.0, "publish": false}')
+    assert plan(alpha=8.0)["arguments"][2:] == ["--rank", "48", "--alpha", "8.0"]
+    assert plan()["publish"] is True
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"rank"'])
+def test_plan_bears_a_broken_memory_of_a_search(tmp_path: Path, content: str) -> None:
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / WINNER).write_text(content)
+    assert plan()["arguments"][2:] == []
+
+
+def test_the_gate_is_overridden_only_when_the_form_says_so() -> None:
+    assert plan()["override_gate"] is False
+    assert plan(override_gate=True)["override_gate"] is True

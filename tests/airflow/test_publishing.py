@@ -1,7 +1,12 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
+from nightreel.airflow import publishing
+from nightreel.airflow.plan import WINNER, remembered_winner
 from nightreel.airflow.publishing import quality, unexpected
 
 TASKS = ["plan", "train", "publish"]
@@ -39,3 +44,22 @@ def test_any_other_state_is_named(state: str | None) -> None:
 
 def test_a_task_that_is_not_listed_did_not_run() -> None:
     assert unexpected({}, tasks=["plan"], may_be_skipped=set()) == {"plan": "not run"}
+
+
+def bundle_with(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> None:
+    found = SimpleNamespace(metadata=SimpleNamespace(parameters=parameters))
+    monkeypatch.setattr(publishing, "open_bundle", lambda path: found)
+
+
+def test_what_a_search_found_is_kept_for_the_next_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    bundle_with(monkeypatch, rank=48, searched=[{"rank": 48}])
+    publishing.remember_winner(tmp_path / "run" / "similarity.arrow")
+    assert remembered_winner(tmp_path) == {"rank": 48}
+
+
+def test_a_night_without_a_search_leaves_the_last_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / WINNER).write_text('{"rank": 48}')
+    bundle_with(monkeypatch, rank=64)
+    publishing.remember_winner(tmp_path / "run" / "similarity.arrow")
+    assert remembered_winner(tmp_path) == {"rank": 48}

@@ -5,30 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nightreel.recommend.baselines import FactorCosine, ItemKNN, MostPopular, Ranker
+from nightreel.recommend.baselines import Ease, FactorCosine, ItemKNN, MostPopular, Ranker
 from nightreel.recommend.evaluation import TasteRanker
-from nightreel.recommend.population import Moments, describe_movies
 from nightreel.recommend.ratings import Likes
-from nightreel.recommend.taste_model import DEFAULT_PATH, TasteModel
-
-
-def factorise(likes: Likes, rank: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Return user and movie factors of the like matrix by its singular values."""
-    dense = np.zeros((likes.user_count, likes.movie_count))
-    dense[likes.users, likes.movies] = 1
-    left, values, right = np.linalg.svd(dense, full_matrices=False)
-    return left[:, :rank] * values[:rank], right[:rank].T.astype(np.float32)
+from tests.recommend.made_models import model_of
 
 
 def rankers(likes: Likes) -> list[Ranker]:
-    users, movies = factorise(likes)
-    embedding, prior = describe_movies(movies, Moments.of_users(users, likes.activity))
-    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=DEFAULT_PATH)
+    movies, model = model_of(likes)
     ours = [TasteRanker(model, name=str(taste), taste=taste) for taste in (0.0, 0.25, 0.5, 1.0)]
-    return [*ours, ItemKNN(likes), ItemKNN(likes, shrink=50), FactorCosine(movies)]
+    ease = Ease(likes, regularisation=10)
+    return [*ours, ItemKNN(likes), ItemKNN(likes, shrink=50), ease, FactorCosine(movies)]
 
 
-@pytest.mark.parametrize("which", range(7))
+@pytest.mark.parametrize("which", range(8))
 @pytest.mark.parametrize("seeds", [[0], [3, 7], [12, 15, 19]])
 def test_the_seeds_crowd_comes_first(checkerboard, which, seeds):
     ranker = rankers(checkerboard)[which]
@@ -54,3 +44,12 @@ def test_item_knn_agrees_with_the_dense_formula(checkerboard, shrink):
     np.fill_diagonal(similarity, 0)
     scores = ItemKNN(checkerboard, shrink=shrink).scores_for([2, 13])
     np.testing.assert_allclose(scores, similarity[2] + similarity[13], rtol=1e-5)
+
+
+def test_ease_agrees_with_ridge_regression_on_the_other_movies(checkerboard):
+    dense = np.zeros((60, 20))
+    dense[checkerboard.users, checkerboard.movies] = 1
+    scores = Ease(checkerboard, regularisation=5).scores_for([2])
+    others = np.delete(dense, 7, axis=1)  # movie 7 by all others, of which 2 is the third
+    weights = np.linalg.solve(others.T @ others + 5 * np.eye(19), others.T @ dense[:, 7])
+    assert scores[7] == pytest.approx(weights[2], rel=1e-3)

@@ -14,13 +14,12 @@ from nightreel.recommend.evaluation import (
     evaluate,
     head_of,
     judge_ranker,
-    paired_error,
     quality_table,
     split_users,
+    standard_error,
 )
-from nightreel.recommend.population import Moments, describe_movies
 from nightreel.recommend.ratings import Likes
-from nightreel.recommend.taste_model import DEFAULT_PATH, TasteModel
+from tests.recommend.made_models import model_of
 
 NOTHING = np.zeros(20, dtype=bool)
 
@@ -111,37 +110,31 @@ def test_head_holds_a_third_of_the_likes():
     assert np.flatnonzero(head_of(np.full(10, 10))).tolist() == [0, 1, 2, 3]
 
 
-def test_paired_error_counts_a_user_once():
+def test_standard_error_counts_a_user_once():
     rng = np.random.default_rng(1)
     differences = rng.normal(size=400)
-    independent = paired_error(np.arange(400), differences)
+    independent = standard_error(np.arange(400), differences)
     assert independent == pytest.approx(differences.std(ddof=1) / 20, rel=1e-6)
     # The same 400 numbers five times over tell nothing new.
-    repeated = paired_error(np.repeat(np.arange(400), 5), np.repeat(differences, 5))
+    repeated = standard_error(np.repeat(np.arange(400), 5), np.repeat(differences, 5))
     assert repeated == pytest.approx(independent, rel=1e-6)
-    assert paired_error(np.zeros(3, int), np.ones(3)) is None
+    assert standard_error(np.zeros(3, int), np.ones(3)) is None
 
 
 def test_evaluate_has_a_row_per_model_and_ours_wins_on_the_checkerboard(checkerboard):
     split = split_users(checkerboard, seed=1)
     training = split.training
-    dense = np.zeros((60, 20))
-    dense[training.users, training.movies] = 1
-    left, values, right = np.linalg.svd(dense, full_matrices=False)
-    known = training.activity > 0
-    factors = right[:4].T.astype(np.float32)
-    moments = Moments.of_users((left[:, :4] * values[:4])[known], training.activity[known])
-    embedding, prior = describe_movies(factors, moments)
-    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=DEFAULT_PATH)
+    factors, model = model_of(training)
     rows = evaluate(split, model=model, factors=factors)
-    assert [row["taste"] for row in rows] == [0.0, 0.5, 1.0, None, None, None, None]
+    assert [row["taste"] for row in rows] == [0.0, 0.5, 1.0, None, None, None, None, None]
     by_name = {row["model"]: row for row in rows}
     popular = by_name["most popular"]
     assert by_name["Nightreel, balanced"]["ndcg"] > popular["ndcg"] + 3 * popular["ndcg_error"] > 0
     assert by_name["Nightreel, familiar"]["ndcg_error"] == 0
     assert all(row["users"] == 12 for row in rows)
+    assert popular["ndcg_low"] < popular["ndcg"] < popular["ndcg_high"]
     alone = judge_ranker(MostPopular(training), split.queries, hidden=NOTHING)
     assert popular["ndcg"] == round(float(alone.ndcg.mean()), 4)
     table = quality_table(rows)
-    assert len(table) == 8
+    assert len(table) == 9
     assert {len(line) for line in table} == {7}

@@ -23,11 +23,11 @@ def row(model: str, taste: float | None, ndcg: float, tail: float, **changes: An
     return fields | changes
 
 
-def bundle(*rows: dict[str, Any], name: str = "ml-latest-small") -> BundleMetadata:
+def bundle(*rows: dict[str, Any], name: str = "ml-latest-small", **facts: Any) -> BundleMetadata:
     return BundleMetadata(
         run_id="r",
         created="2026-01-01T00:00:00Z",
-        dataset={"name": name},
+        dataset={"name": name, **facts},
         parameters={},
         versions={},
         evaluation=list(rows),
@@ -91,3 +91,52 @@ def test_judge_passes_tiny_data_and_says_so():
     verdict = judge(bundle(*few), None)
     assert verdict.passed
     assert "too few" in verdict.reason
+
+
+FACTS = {
+    "ratings": 1000,
+    "users": 100,
+    "movies": 50,
+    "histogram": {"1": 100, "3": 300, "5": 600},
+    "duplicates": 10,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({}, None),
+        ({"ratings": 950, "users": 101, "movies": 55}, None),
+        ({"ratings": 899}, "the ratings to train on fell from 1,000 to 899"),
+        ({"users": 80}, "the users to train on fell from 100 to 80"),
+        ({"movies": 40}, "the movies to train on fell from 50 to 40"),
+        ({"users": 201}, "the users to train on rose from 100 to 201"),
+        ({"histogram": {"1": 100, "3": 200, "5": 700}}, None),
+        ({"histogram": {"1": 300, "3": 300, "5": 400}}, "20% of the ratings moved to other stars"),
+        ({"histogram": {"10": 1000}}, "100% of the ratings moved to other stars"),
+        ({"duplicates": 60}, None),
+        ({"duplicates": 200}, "rose from 1.0% to 16.7% of the input"),
+    ],
+)
+def test_judge_refuses_an_input_that_changed_suspiciously(change, named):
+    verdict = judge(bundle(*ours(), **(FACTS | change)), bundle(*ours(), **FACTS))
+    assert verdict.passed is (named is None)
+    assert (named or "Passed") in verdict.reason
+
+
+def test_judge_compares_the_input_of_one_data_set_only():
+    shrunk = bundle(*ours(), **FACTS | {"ratings": 10})
+    assert judge(shrunk, bundle(*ours(), name="ml-32m", **FACTS)).passed
+    assert judge(shrunk, bundle(*ours())).passed  # published before such facts were noted
+    assert judge(shrunk, None).passed
+
+
+def test_judge_tells_what_was_overridden():
+    verdict = judge(bundle(), None, override=True)
+    assert verdict.passed
+    assert "overridden" in verdict.reason
+    assert "without evaluation" in verdict.reason
+
+
+def test_an_override_changes_nothing_for_a_model_that_passes():
+    assert judge(bundle(*ours()), None, override=True) == judge(bundle(*ours()), None)

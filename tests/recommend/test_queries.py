@@ -9,7 +9,7 @@ from nightreel.bundle.reader import Bundle, open_bundle
 from nightreel.bundle.schema import BundleMetadata
 from nightreel.bundle.writer import write_bundle
 from nightreel.recommend.queries import QueryError, answer, read_queries
-from nightreel.recommend.taste_model import DEFAULT_PATH
+from nightreel.recommend.taste_model import RELATIVE_PATH
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def bundle(tmp_path: Path) -> Bundle:
         parameters={},
         versions={},
         evaluation=[],
-        taste=DEFAULT_PATH.to_mapping(),
+        taste=RELATIVE_PATH.to_mapping(),
         code_revision="unknown",
     )
     columns = {

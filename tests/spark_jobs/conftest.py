@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+import parameter_search
+import preferences
+import train_similarity
+
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
@@ -20,6 +24,8 @@ def spark() -> Iterator[SparkSession]:
         session = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs when pytest has closed the log already
+    for module in (train_similarity, parameter_search, preferences):
+        session.sparkContext.addPyFile(module.__file__)  # spark-submit would pickle the job by value, as __main__
     yield session
     session.stop()
 

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import functions as F
 
 import nearest
+import preferences
 import train_similarity as job
-from factors import JobError, als_in_words, fit
+from factors import JobError, als_in_words
 from nightreel.bundle.reader import content_digest, validate_bundle
 from nightreel.recommend.layouts import DatasetError, find_layout
+from nightreel.recommend.population import Moments, span_of
 from nightreel.recommend.taste_model import DEFAULT_TASTE, TasteModel
 from ratings_input import load_ratings
 
@@ -58,7 +59,14 @@ def test_train_learns_the_crowds(trained):
 
 def test_train_judges_itself_beside_the_baselines(trained):
     rows = {row["model"]: row for row in trained.metadata.evaluation}
-    assert set(rows) >= {"Nightreel, balanced", "most popular", "ItemKNN", "ItemKNN, shrink 50", "cosine of factors"}
+    assert set(rows) >= {
+        "Nightreel, balanced",
+        "most popular",
+        "ItemKNN",
+        "ItemKNN, shrink 50",
+        "EASE, λ 1000",
+        "cosine of factors",
+    }
     assert rows["Nightreel, balanced"]["users"] == 16
     assert rows["Nightreel, balanced"]["ndcg"] > rows["most popular"]["ndcg"] + 0.1
 
@@ -155,15 +163,59 @@ def test_parse_refuses(tmp_path, bad, capsys):
     assert bad[0] in capsys.readouterr().err
 
 
-def test_sum_moments_agrees_with_numpy(spark, csv_folder, tmp_path):
-    ratings = load_ratings(spark, find_layout(csv_folder), aside=tmp_path / "aside.csv").rows
-    likes = ratings.where(F.col("rating") >= 4).select("user", "movie").persist()
-    factors = fit(likes, options(csv_folder, tmp_path / "out"))
-    # Y μ is the users' mean prediction: half of them like a movie of this crowd, hardly any other.
-    mean = factors.items @ factors.moments.mean
-    activity = likes.groupBy("user").count().collect()
-    assert factors.moments.weight == pytest.approx(sum(1 / row["count"] for row in activity))
-    assert mean[factors.movie_ids < 100].mean() == pytest.approx(0.5, abs=0.15)
+def ratings_of(spark, layout):
+    return load_ratings(spark, layout, aside=layout.ratings.parent / "aside.csv").rows
+
+
+def likes_of(spark, folder: Path):
+    ratings = ratings_of(spark, find_layout(folder)).persist()
+    return ratings, preferences.graded(ratings, threshold=4, half=0.5).persist()
+
+
+def test_graded_counts_likes_whole_and_what_is_a_star_below_half(spark, tmp_path):
+    layout = write_ratings(tmp_path, *(f"1,{n},{stars},9" for n, stars in enumerate([5, 4, 3.5, 3, 2.5, 1])))
+    rows = preferences.graded(ratings_of(spark, layout), threshold=4, half=0.5).collect()
+    assert sorted((row["movie"], row["like"]) for row in rows) == [(0, 1.0), (1, 1.0), (2, 0.5), (3, 0.5)]
+
+
+def test_sum_moments_agrees_with_numpy(spark, csv_folder):
+    _, likes = likes_of(spark, csv_folder)
+    pairs = likes.toArrow()
+    ids, rows = np.unique(pairs["movie"].to_numpy(), return_inverse=True)
+    basis = span_of(np.random.default_rng(1).normal(size=(len(ids), 3)))
+    users, values = pairs["user"].to_numpy(), pairs["like"].to_numpy()
+    expected = Moments.of_likes(basis, users=users, movies=rows, values=values)
+    found = preferences.sum_moments(likes, ids, basis, groups=3)
+    np.testing.assert_allclose(found.covariance, expected.covariance, atol=1e-9)
+    assert found.weight == pytest.approx(expected.weight)
+
+
+def test_the_prior_is_the_share_of_users_counted_by_their_likes(spark, tmp_path):
+    layout = write_ratings(tmp_path, "1,1,5.0,9", "2,1,4.0,9", "2,2,5.0,9", "2,3,3.0,9")
+    likes = preferences.graded(ratings_of(spark, layout), threshold=4, half=0.5)
+    prior = preferences.share_of_users(likes, np.array([1, 2, 3]))
+    np.testing.assert_allclose(prior, [1.0, 1 / 3, 0.0], rtol=1e-6)
+
+
+def test_describe_input_counts_stars(spark, tmp_path):
+    layout = write_ratings(tmp_path, "1,1,2.0,50", "1,1,5.0,70", "1,1,3.0,60", "2,1,5.0,9", "2,2,0.5,9")
+    facts = preferences.describe_input(ratings_of(spark, layout))
+    assert facts == {"0.5": 1, "5": 2}
+
+
+def test_a_search_trains_by_its_best_recipe_and_tells_the_table(spark, csv_folder, tmp_path, monkeypatch):
+    # The stub stands for the fits; that a real one is judged the same way, the evaluation's own tests show.
+    def evaluate(spark, likes, options, **_):
+        return [{"taste": 0.0, "ndcg": options.alpha}, {"taste": 0.5, "tail_ndcg": 0.0}]
+
+    monkeypatch.setattr(job, "evaluate_fit", evaluate)
+    out = tmp_path / "model.arrow"
+    job.train(spark, options(csv_folder, out, "--search", "4", "--no-evaluate"))
+    parameters = validate_bundle(out).metadata.parameters
+    table = parameters["searched"]
+    assert len(table) == len(out.with_suffix(".search.jsonl").read_text().splitlines()) == 4
+    assert parameters["alpha"] == table[0]["alpha"] == max(row["alpha"] for row in table)
+    assert str(tmp_path) not in repr(parameters)
 
 
 def test_nearest_agrees_with_numpy_over_several_blocks(spark, monkeypatch):
@@ -179,14 +231,14 @@ def test_nearest_agrees_with_numpy_over_several_blocks(spark, monkeypatch):
 
 
 def test_sample_likes_bounds_users_and_movies(spark, csv_folder, tmp_path, monkeypatch):
-    ratings = load_ratings(spark, find_layout(csv_folder), aside=tmp_path / "aside.csv").rows
+    ratings = ratings_of(spark, find_layout(csv_folder)).persist()
     counts = job.count_ratings(ratings)
-    likes = ratings.where(F.col("rating") >= 4).select("user", "movie")
-    known, everything = job.sample_likes(likes, counts, options(csv_folder, tmp_path / "out"))
+    likes = preferences.graded(ratings, threshold=4, half=0.5)
+    known, everything, _ = job.sample_likes(likes, counts, options(csv_folder, tmp_path / "out"))
     assert (len(known), everything.user_count) == (30, 80)
     monkeypatch.setattr(job, "JUDGED_RATINGS", 400)
     monkeypatch.setattr(job, "JUDGED_MOVIES", 10)
-    known, sample = job.sample_likes(likes, counts, options(csv_folder, tmp_path / "out"))
+    known, sample, _ = job.sample_likes(likes, counts, options(csv_folder, tmp_path / "out"))
     assert len(known) == sample.movie_count == 10
     assert 0 < sample.user_count < 60
 
