@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,8 @@ def serve(
     """
     shown = bundle or newest_bundle(bundle_folders()) or _train_small(data_home() / "bundles" / "small.arrow")
     open_bundle(shown)
+    # A shell that starts it in the background has Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt), Services() as services:
         site = LocalSite.on_free_port(state or data_home() / "site", preferred=port)
         if site.port != port:
