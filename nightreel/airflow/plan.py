@@ -40,7 +40,7 @@ class RunPlan:
     bundle: str
     arguments: list[str]
     publish: bool
-    override_gate: bool
+    override_gate: bool = False
     ami: str | None
     subnet: str | None
     operator_cidr: str | None

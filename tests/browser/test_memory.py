@@ -45,6 +45,7 @@ def test_seen_hides_and_undo_brings_back(visit):
     sync_api.expect(page.locator("#film-1 h3")).to_have_text(first)
     assert titles(page) == before
     page.get_by_label("Hide what I have seen").check()
+    sync_api.expect(page.locator("#film-1 h3")).to_have_text(second)  # what is clicked must be the new first one
     page.locator("#film-1").get_by_role("button", name="Not for me").click()
     sync_api.expect(page.locator("#film-1 h3")).not_to_have_text(second)
     page.get_by_role("button", name="Undo").click()

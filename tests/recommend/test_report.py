@@ -12,7 +12,7 @@ from nightreel.bundle.schema import BundleMetadata
 from nightreel.bundle.writer import write_bundle
 from nightreel.recommend.plots import Bar, bars, falling
 from nightreel.recommend.report import CostLine, render_report, report_path, write_report
-from nightreel.recommend.taste_model import DEFAULT_PATH
+from nightreel.recommend.taste_model import RELATIVE_PATH
 
 MOVIES = 120
 EVALUATION = [
@@ -53,7 +53,7 @@ def make(tmp_path: Path, **changes) -> Bundle:
         "parameters": {"rank": 3},
         "versions": {},
         "evaluation": EVALUATION,
-        "taste": DEFAULT_PATH.to_mapping(),
+        "taste": RELATIVE_PATH.to_mapping(),
         "code_revision": "abc",
         "details": {"timings": [{"phase": "fit", "seconds": 61.5}, {"phase": "read", "seconds": 3}]},
     }

@@ -51,7 +51,7 @@ def test_display_title_is_one_printable_line(text, shown):
     [
         (
             "Seven Samurai (The Magnificent Seven) (Shichinin no samurai) (1954)",
-            ("The Magnificent Seven", "Shichinin no samurai"),
+            ("Shichinin no samurai", "The Magnificent Seven"),
         ),
         ("Seven (a.k.a. Se7en) (1995)", ("Se7en",)),
         ("Amelie (Fabuleux destin d'Amélie Poulain, Le) (2001)", ("Le Fabuleux destin d'Amélie Poulain",)),
