@@ -112,6 +112,7 @@ def _connections(sandbox: Sandbox, site: LocalSite) -> dict[str, Mapping[str, An
             "schema": "http",
             "port": site.port,
             "password": site.token,
+            "extra": {"export_token": site.export_token},
         },
     }
 

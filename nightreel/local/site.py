@@ -15,12 +15,13 @@ _WEB = Path(__file__).resolve().parents[2] / "web"
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSite:
-    """A site with a data folder, database and token of its own."""
+    """A site with a data folder, database and tokens of its own: one to upload, one to read visitors' ratings."""
 
     state: Path
     port: int
     workers: int = 2
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    export_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @classmethod
     def on_free_port(cls, state: Path, *, preferred: int = 8000) -> "LocalSite":
@@ -36,6 +37,7 @@ class LocalSite:
     def _environment(self) -> dict[str, str]:
         return {
             "NIGHTREEL_SITE_TOKEN": self.token,
+            "NIGHTREEL_SITE_EXPORT_TOKEN": self.export_token,
             "NIGHTREEL_SITE_DATA": str(self.state),
             "NIGHTREEL_SITE_SECRET_KEY": secrets.token_urlsafe(50),
             "NIGHTREEL_SITE_HOSTS": "127.0.0.1,localhost",

@@ -124,7 +124,10 @@ def test_publish_sends_nothing_that_is_no_bundle(site, tmp_path):
 @pytest.mark.parametrize(
     ("refusal", "sentence"),
     [
-        (("PUT", 401, b'{"title": "Unauthorized", "detail": "the token is wrong"}'), r"PUT .*\(401\): the token is wrong"),
+        (
+            ("PUT", 401, b'{"title": "Unauthorized", "detail": "the token is wrong"}'),
+            r"PUT .*\(401\): the token is wrong",
+        ),
         (("PUT", 502, b"<h1>bad gateway</h1>"), "502: <h1>bad gateway"),
         (("POST", 422, b'{"title": "smoke query failed"}'), "POST .* 422: smoke query failed"),
         (("PUT", 200, b"<h1>hello</h1>"), "something other than JSON"),
