@@ -53,7 +53,10 @@ def test_destroy_says_what_it_removed_and_for_how_long_it_ran(launch: Callable[.
     done = destroy_cluster(ec2, "films")
     assert (done.instances, done.removed["security_groups"], done.left) == (2, 1, NOTHING)
     assert {node.state for node in done.nodes} == {"terminated"}
-    assert 0 < done.instance_hours < 1
+    # EC2 tells whole seconds, and this cluster may have lived for less than one.
+    lives = [node.ended - node.launched for node in done.nodes if node.ended]
+    assert len(lives) == 2
+    assert done.instance_hours == pytest.approx(sum(life.total_seconds() for life in lives) / 3600)
 
 
 def test_destroy_again_ends_nothing_more(launch: Callable[..., Any], ec2: Any) -> None:
