@@ -39,9 +39,9 @@ class Publication:
 def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publication:
     """Upload a bundle under its digest, then activate it; repeating it is harmless.
 
-    A report beside the bundle (model.html beside model.arrow) goes along, after the model serves: it is for people to
-    read and must not keep a good model waiting. BundleError when the file is no valid bundle (nothing is sent),
-    PublishError when the site says no.
+    A report beside the bundle (model.report.html beside model.arrow) goes along, after the model serves: it is for
+    people to read and must not keep a good model waiting. BundleError when the file is no valid bundle (nothing is
+    sent), PublishError when the site says no.
     """
     source = Path(path)
     validate_bundle(source)
@@ -51,7 +51,7 @@ def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publica
     ) as site:
         stored = _upload(site, source, digest)
         active = _answer(site, "POST", f"/api/v1/bundles/{digest}/activate")
-        report = source.with_suffix(".html")
+        report = source.with_suffix(".report.html")
         if report.is_file():
             _send_report(site, report, digest)
     return Publication(

@@ -95,7 +95,7 @@ def test_publish_uploads_and_activates(site, write):
 
 def test_publish_sends_the_report_that_lies_beside_the_bundle(site, write):
     path = write()
-    path.with_suffix(".html").write_text("<h1>Last night</h1>")
+    path.with_suffix(".report.html").write_text("<h1>Last night</h1>")
     publish(path, server=site.url, token="secret")
     assert site.report == b"<h1>Last night</h1>"
 

@@ -170,7 +170,7 @@ def command(name, *words):
 def test_add_bundle_takes_in_activates_and_brings_the_report(make, tmp_path):
     path = tmp_path / "night.arrow"
     path.write_bytes(make().body)
-    path.with_suffix(".html").write_text("<h1>report</h1>")
+    path.with_suffix(".report.html").write_text("<h1>report</h1>")
     assert "It serves now; before: none." in command("add_bundle", str(path))
     stored = StoredBundle.objects.get()
     assert stored.path.with_suffix(".html").read_text() == "<h1>report</h1>"

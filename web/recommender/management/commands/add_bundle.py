@@ -35,7 +35,7 @@ class Command(BaseCommand):
                 file.seek(0)
                 with progress_bar("Bytes") as advance:
                     stored, new = publishing.receive(_told(file, advance, length), sha256=sha256, length=length)
-            report = source.with_suffix(".html")
+            report = source.with_suffix(".report.html")
             if report.is_file():
                 with report.open("rb") as file:
                     reports.receive(stored, file.read, length=report.stat().st_size)
