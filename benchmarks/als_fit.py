@@ -75,6 +75,7 @@ def class_of(spark: SparkSession, *names: str) -> str:
     for name in names:
         package, kind = name.split(".")
         try:
+            # A driver in this process has its JVM; the type is for sessions of Spark Connect, which have none.
             found = getattr(getattr(spark._jvm.dev.ludovic.netlib, package), kind).getInstance()  # type: ignore[union-attr]
             return str(found.getClass().getSimpleName())
         except Exception as error:

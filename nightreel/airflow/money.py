@@ -44,6 +44,7 @@ class OperatorsPrices:
             return own
         try:
             if self._aws is None:
+                # Of a boto3 session nothing but `client` is asked.
                 self._aws = cost.aws_prices(_Clients(self._aws_conn_id), _region(self._aws_conn_id))  # type: ignore[arg-type]
             return self._aws.hourly(instance_type, market)
         except ClusterError as error:

@@ -210,6 +210,7 @@ def _figures(judged: Judgement) -> dict[str, float | int | None]:
     known = ndcg is not None and error is not None
     return {
         "ndcg": None if ndcg is None else round(ndcg, 4),
+        # Where there is an error there is a mean, which the checker can not see.
         "ndcg_low": round(ndcg - CONFIDENCE * error, 4) if known else None,  # type: ignore[operator]
         "ndcg_high": round(ndcg + CONFIDENCE * error, 4) if known else None,  # type: ignore[operator]
         "recall": round(float(judged.recall.mean()), 4) if asked else None,
