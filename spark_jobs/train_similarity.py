@@ -31,6 +31,7 @@ import preferences
 from factors import JobError, fit
 from nearest import nearest
 from nightreel.bundle.reader import open_bundle
+from nightreel.bundle.reports import report_path
 from nightreel.bundle.schema import BundleError, BundleMetadata
 from nightreel.bundle.taste_path import TastePath
 from nightreel.bundle.writer import write_bundle
@@ -41,7 +42,7 @@ from nightreel.recommend.layouts import MOVIE_FIELDS, RATING_FIELDS, DatasetErro
 from nightreel.recommend.movie_files import read_movies
 from nightreel.recommend.population import add_kinship
 from nightreel.recommend.ratings import Likes
-from nightreel.recommend.report import report_path, write_report
+from nightreel.recommend.report import write_report
 from nightreel.recommend.search import recipe_of
 from nightreel.recommend.taste_model import TasteModel, path_for
 from nightreel.recommend.titles import Movie

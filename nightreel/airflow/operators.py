@@ -22,6 +22,7 @@ from nightreel.airflow.plan import RunPlan
 from nightreel.airflow.storage import Bucket
 from nightreel.bundle.provenance import code_revision
 from nightreel.bundle.reader import sha256_of, validate_bundle
+from nightreel.bundle.reports import report_path
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
 from nightreel.cluster.cost import metered
@@ -36,7 +37,7 @@ from nightreel.cluster.spec import ClusterSpec
 from nightreel.cluster.ssh import Connection
 from nightreel.recommend.datasets import name_of
 from nightreel.recommend.layouts import find_layout
-from nightreel.recommend.report import CostLine, report_path, write_report
+from nightreel.recommend.report import CostLine, write_report
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from nightreel.bundle.reader import sha256_of, validate_bundle
+from nightreel.bundle.reports import report_path
 from nightreel.bundle.schema import BundleError, BundleMetadata
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
@@ -51,7 +52,7 @@ def publish(path: str | os.PathLike[str], *, server: str, token: str) -> Publica
     ) as site:
         stored = _upload(site, source, digest)
         active = _answer(site, "POST", f"/api/v1/bundles/{digest}/activate")
-        report = source.with_suffix(".report.html")
+        report = report_path(source)
         if report.is_file():
             _send_report(site, report, digest)
     return Publication(

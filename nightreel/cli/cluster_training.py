@@ -12,6 +12,7 @@ import typer
 
 import nightreel
 from nightreel.bundle.reader import open_bundle, sha256_of, validate_bundle
+from nightreel.bundle.reports import report_path
 from nightreel.cli.access import Access
 from nightreel.cli.jobs import follow
 from nightreel.cli.local_training import HOME, job_file
@@ -28,7 +29,7 @@ from nightreel.cluster.runtime import ROOT, Runtime
 from nightreel.cluster.ssh import Connect, Connection
 from nightreel.recommend.datasets import name_of
 from nightreel.recommend.layouts import OWN, Layout
-from nightreel.recommend.report import report_path, write_report
+from nightreel.recommend.report import write_report
 
 
 def train_on(

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from nightreel.bundle.reader import content_digest, open_bundle, sha256_of, validate_bundle
+from nightreel.bundle.reports import report_path
 from nightreel.cli import options
 from nightreel.cli.data import data_app
 from nightreel.cli.output import console
@@ -18,7 +19,7 @@ from nightreel.cli.quality import show_quality
 from nightreel.cli.site import publish
 from nightreel.cli.training import train
 from nightreel.recommend.queries import answer, read_queries
-from nightreel.recommend.report import report_path, write_report
+from nightreel.recommend.report import write_report
 from nightreel.recommend.taste_model import TASTES, parse_taste
 
 bundle_app = typer.Typer(help="Look at a bundle.", no_args_is_help=True)

@@ -31,11 +31,6 @@ class CostLine:
     cost: float | None
 
 
-def report_path(bundle: Path) -> Path:
-    """Return where the report of a bundle lies: beside it."""
-    return bundle.with_suffix(".report.html")
-
-
 def write_report(bundle: Bundle, target: Path, *, costs: Sequence[CostLine] = ()) -> None:
     """Write the report of a bundle, whole or not at all."""
     draft = target.with_name(f".{target.name}.draft")

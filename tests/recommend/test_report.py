@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from nightreel.bundle.reader import Bundle, open_bundle
+from nightreel.bundle.reports import report_path
 from nightreel.bundle.schema import BundleMetadata
 from nightreel.bundle.writer import write_bundle
 from nightreel.recommend.plots import Bar, bars, falling
-from nightreel.recommend.report import CostLine, render_report, report_path, write_report
+from nightreel.recommend.report import CostLine, render_report, write_report
 from nightreel.recommend.taste_model import RELATIVE_PATH
 
 MOVIES = 120

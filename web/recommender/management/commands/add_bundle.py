@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError
 
+from nightreel.bundle.reports import report_path
 from nightreel.bundle.schema import BundleError
 from recommender import publishing, reports
 from recommender.management.progress import progress_bar
@@ -35,7 +36,7 @@ class Command(BaseCommand):
                 file.seek(0)
                 with progress_bar("Bytes") as advance:
                     stored, new = publishing.receive(_told(file, advance, length), sha256=sha256, length=length)
-            report = source.with_suffix(".report.html")
+            report = report_path(source)
             if report.is_file():
                 with report.open("rb") as file:
                     reports.receive(stored, file.read, length=report.stat().st_size)
