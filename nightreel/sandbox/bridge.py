@@ -2,19 +2,30 @@
 
 A cable goes with its host's namespace. The bridge goes with the sandbox, even when that is killed: a guard holds the
 other end of a pipe. Should the guard be killed too, the next sandbox in that network takes the bridge away.
+
+Where Docker has been, a machine's firewall sees what passes a bridge and drops what it does not know; while ours
+stands, a rule of its own lets its traffic through.
 """
 
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_interface, ip_network
+from pathlib import Path
 
 import psutil
 
 from nightreel.sandbox.settings import SandboxError, number
 
-_GUARD = 'trap "" INT TERM HUP; read -r _; exec ip link delete "$1"'
+_GUARD = """
+trap "" INT TERM HUP
+read -r _
+while iptables -w -D FORWARD -i "$1" -o "$1" -j ACCEPT 2>/dev/null; do :; done
+exec ip link delete "$1"
+"""
+_FIREWALL_SEES_BRIDGES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 @dataclass(frozen=True)
@@ -53,9 +64,23 @@ def bridge(network: IPv4Network) -> Iterator[Bridge]:
     )  # fmt: skip
     try:
         _ip(["address", "add", f"{network[1]}/{network.prefixlen}", "dev", name], ["link", "set", name, "up"])
+        _pass_firewall(name)
         yield Bridge(name, network)
     finally:
         guard.communicate()  # the end of its input is its signal
+
+
+def _pass_firewall(name: str) -> None:
+    """Let the bridge's own traffic through the machine's firewall, where that sees it; the guard takes it back."""
+    try:
+        seen = _FIREWALL_SEES_BRIDGES.read_text().strip() == "1"
+    except FileNotFoundError:
+        return
+    if seen and (iptables := shutil.which("iptables")):
+        rule = ["FORWARD", "-i", name, "-o", name, "-j", "ACCEPT"]
+        done = subprocess.run([iptables, "-w", "-I", *rule], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SandboxError(f"the firewall does not let the hosts reach each other: {done.stderr.strip()}")
 
 
 def in_use(network: IPv4Network) -> str:

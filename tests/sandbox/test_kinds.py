@@ -1,6 +1,7 @@
 """What every kind of host must do, asked of all kinds that this machine can give, and what sets `machines` apart."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -316,11 +317,21 @@ def test_machines_and_their_bridge_die_with_the_sandbox(machines, tmp_path, keys
         assert in_use(settings.network)
         os.kill(sandbox.record.pid, signal.SIGKILL)
         eventually(lambda: name_of(settings.network) not in psutil.net_if_addrs())
+        assert name_of(settings.network) not in firewall()
         eventually(
             lambda: not any(str(tmp_path) in " ".join(_command_line(process)) for process in psutil.process_iter())
         )
     finally:
         stop(tmp_path)
+
+
+def firewall() -> str:
+    """What the machine's firewall says of traffic that passes through; nothing where there is none."""
+    iptables = shutil.which("iptables")
+    done = (
+        subprocess.run([iptables, "-S", "FORWARD"], capture_output=True, text=True, check=False) if iptables else None
+    )
+    return done.stdout if done else ""
 
 
 def _command_line(process: psutil.Process) -> list[str]:
