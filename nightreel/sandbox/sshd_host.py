@@ -55,7 +55,9 @@ class Sshd:
         is being opened just now may fork behind our back, and its child then belongs to process 1 too, so look again
         until there is none. A connection that comes afterwards is another one and stays.
         """
-        now = float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK")
+        now = _ticks()
+        while _ticks() <= now:  # who is cut may come back within the same tick, and must not be taken for the old one
+            time.sleep(0.001)
         while sessions := self._sessions(before=now):
             for pid in sessions:
                 with contextlib.suppress(ProcessLookupError):
@@ -78,6 +80,11 @@ class Sshd:
     def running(self) -> bool:
         """Whether it listens, or is about to."""
         return self._process is not None and self._process.poll() is None
+
+
+def _ticks() -> int:
+    """The time since the boot in the unit of the start times in /proc."""
+    return round(float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK"))
 
 
 def configuration(*, port: int, more: Sequence[str] = ()) -> str:
