@@ -6,7 +6,7 @@ import numpy as np
 
 from nightreel.bundle.schema import BundleMetadata
 from nightreel.bundle.writer import write_bundle
-from nightreel.recommend.taste_model import DEFAULT_PATH
+from nightreel.recommend.taste_model import path_for
 
 RANK, NEIGHBOURS = 64, 20
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Sci-Fi", "Thriller", "War")
@@ -16,6 +16,7 @@ def write_made_up(path: Path, *, movies: int, run_id: str, seed: int = 1) -> str
     """Write a bundle of that many movies, rank 64, and return its SHA-256."""
     rng = np.random.default_rng(seed)
     offsets = np.sort(rng.choice(np.arange(1, movies), NEIGHBOURS, replace=False))
+    embedding = rng.normal(0, 0.05, (movies, RANK)).astype(np.float32)
     popularity = np.sort(rng.pareto(1.0, movies))[::-1]
     columns = {
         "movie_id": np.arange(1, movies + 1),
@@ -26,7 +27,7 @@ def write_made_up(path: Path, *, movies: int, run_id: str, seed: int = 1) -> str
         "tmdb_id": [str(row) for row in range(movies)],
         "rating_count": np.minimum(popularity * 10 + 1, 10**6).astype(np.int32),
         "mean_rating": rng.uniform(2, 5, movies),
-        "embedding": rng.normal(0, 0.05, (movies, RANK)),
+        "embedding": embedding,
         "prior": np.linspace(0.5, 0.001, movies),
         "residual": np.zeros(movies),
         "neighbour_ids": (np.arange(movies)[:, None] + offsets) % movies,
@@ -39,7 +40,7 @@ def write_made_up(path: Path, *, movies: int, run_id: str, seed: int = 1) -> str
         parameters={"rank": RANK},
         versions={},
         evaluation=[],
-        taste=DEFAULT_PATH.to_mapping(),
+        taste=path_for(embedding).to_mapping(),
         code_revision="unknown",
     )
     return write_bundle(path, columns=columns, metadata=metadata)

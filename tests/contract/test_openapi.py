@@ -73,7 +73,8 @@ def lead_home(case, model):
     if "movie_id" in case.path_parameters:
         case.path_parameters["movie_id"] = IDS["Toy Story"]
     if case.operation.path.endswith("/recommendations"):
-        case.query = {name: value for name, value in query.items() if name != "seed"} | {"seed": ["100:5", "101:1.5"]}
+        known = {"without": ["Drama"]} | ({} if "surprise" in query else {"seed": ["100:5", "101:1.5"]})
+        case.query = {name: value for name, value in query.items() if name not in {"seed", "genre", "without"}} | known
     if case.operation.path.endswith("/ratings"):
         case.query = {name: value for name, value in query.items() if name == "limit"}
     if case.method == "PUT" and case.operation.path.endswith("{sha256}"):

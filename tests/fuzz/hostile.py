@@ -156,11 +156,12 @@ def bundles(body: bytes) -> st.SearchStrategy[bytes]:
 
 NAMES = st.one_of(
     st.sampled_from(["seed", "taste", "n", "q", "as_of", "after", "limit", "page", "genre", "seen", "decade"]),
+    st.sampled_from(["without", "fame", "hide", "surprise", "mine", "draw"]),
     st.sampled_from(["title1", "title2", "rating1", "movie1", "asked1", "title5", "csrfmiddlewaretoken"]),
     TEXT,
 )
 NEARLY_RIGHT = st.tuples(
-    st.sampled_from(["seed", "seed", "seed", "taste", "n"]),
+    st.sampled_from(["seed", "seed", "seed", "taste", "n", "decade", "fame", "hide", "surprise", "genre"]),
     st.sampled_from(
         ["100:5", "101:nan", "102:5e", "100:٥", "103:inf", "104:1_0", "9:-1", "100:5.", "0x64:5", "1e3", "nan"]
     ),
@@ -177,7 +178,11 @@ QUERY = st.one_of(
 )
 PATHS = st.one_of(
     st.sampled_from(
-        ["/", "/model/", "/api/", "/metrics", "/readyz", "/staff/models/", "/admin/login/", "/admin/", "/privacy/"]
+        ["/", "/model/", "/api/", "/metrics", "/readyz", "/staff/models/", "/admin/login/", "/admin/", "/privacy"]
+    ),
+    st.sampled_from(["/answers", "/suggest", "/list", "/robots.txt", "/remember/consent", "/remember/ratings"]),
+    st.sampled_from(["/films/", "/posters/"]).flatmap(
+        lambda start: HARMFUL_TEXT.map(lambda text: start + quote(text, safe="", errors="surrogatepass"))
     ),
     st.sampled_from(["/api/v1/movies", "/api/v1/recommendations", "/api/v1/model", "/api/v1/ratings", "/api/movies"]),
     HARMFUL_TEXT.map(lambda text: f"/api/v1/movies/{quote(text, safe='', errors='surrogatepass')}/similar"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl
 
 import pytest
+from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
@@ -13,6 +16,7 @@ from pydantic import TypeAdapter
 
 from recommender import api_schemas, exports, publishing
 from recommender.models import Activation
+from recommender.questions import Question
 from recommender.tokens import EXPORT, ApiToken
 from tests.web.conftest import TOKEN
 from tests.web.made_bundles import CHILDREN, IDS, MOVIES, NEIGHBOURS
@@ -107,6 +111,39 @@ def test_document_is_whole():
     recommend = document["paths"]["/api/v1/recommendations"]["get"]
     parameters = {parameter["name"]: parameter for parameter in recommend["parameters"]}
     assert parameters["seed"]["examples"]["example 1"]["value"] == ["1:5", "364:4"]
+
+
+FULL = "genre=Drama&genre=Sci-Fi&without=Children&decade=1950&decade=1990&fame=-1&hide=110,114&n=7"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["seed=100:5&taste=0.25", f"seed=100:5&seed=114:2.5&taste=1&{FULL}", f"surprise=7&{FULL}", "surprise=7&n=50"],
+)
+def test_recommendations_are_those_of_the_page(client, model, query):
+    content = client.get(f"/api/v1/recommendations?{query}").json()
+    page = client.get(f"/?{query}").content.decode()
+    shown = [int(movie_id) for movie_id in re.findall(r'data-film="(\d+)"', page)]
+    assert [movie["movie_id"] for movie in content["recommendations"]] == shown != []
+    assert content["passed"] >= len(shown)
+
+
+def test_document_has_every_parameter_of_a_link():
+    document = Client().get("/api/v1/openapi.json").json()
+    operation = document["paths"]["/api/v1/recommendations"]["get"]
+    described = {entry["name"]: entry["description"] for entry in operation["parameters"] if entry["in"] == "query"}
+    seeded, drawn = (f"{start}&taste=1&{FULL}" for start in ("seed=100:5", "surprise=7"))
+    written = [Question.parse(QueryDict(query)).query_string() for query in (seeded, drawn)]
+    assert set(described) == {name for query in written for name, _ in parse_qsl(query)}
+    assert all(described.values())
+
+
+def test_model_names_what_the_filters_may_name(client, model):
+    content = client.get("/api/v1/model").json()
+    assert content["genres"] == ["Animation", "Children", "Drama", "Sci-Fi"]
+    assert content["decades"][0] == 1940
+    for query in (f"genre={content['genres'][0]}", f"decade={content['decades'][0]}"):
+        assert client.get(f"/api/v1/recommendations?seed=102:5&{query}").json()["passed"] > 0
 
 
 def test_page_of_the_api_names_every_operation(client):

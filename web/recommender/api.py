@@ -13,7 +13,7 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import WithJsonSchema
 
 from recommender import api_publishing, api_ratings, api_schemas
-from recommender.answers import DEFAULT_COUNT, MOST_COUNT, Question, QuestionError, Recommendation, recommend
+from recommender.answers import DEFAULT_COUNT, MOST_COUNT, Question, QuestionError, Recommendation, answer
 from recommender.api_docs import MODEL_HEADER, DocumentedApi, documented, page_view
 from recommender.api_publishing import discard_body
 from recommender.model_store import ModelUnavailable, ServedModel, store
@@ -162,17 +162,24 @@ def _count(text: str) -> int:
 def recommendations(request: HttpRequest, query: Query[api_schemas.RecommendQuery]) -> HttpResponse:
     """Films for somebody who knows the seeds, best first, each with the parts of its score.
 
-    The shares of the seeds and of the popularity add up to 1 in absolute value.
+    Filters come first: every film that passes is scored, and the best of those are the answer, as on the page. The
+    shares of the seeds and of the popularity add up to 1 in absolute value.
     """
     question = Question.parse(request.GET)
     model = served_model()
 
-    def found() -> dict[str, Any]:
-        seeds = [{"movie_id": seed.movie_id, "rating": seed.rating} for seed in question.seeds]
-        content = {"model": model.sha256, "taste": question.taste, "seeds": seeds}
-        return content | {"recommendations": [_recommendation_content(entry) for entry in recommend(model, question)]}
+    def content() -> dict[str, Any]:
+        found = answer(model, question)
+        return {
+            "model": model.sha256,
+            "taste": question.taste,
+            "seeds": [{"movie_id": seed.movie_id, "rating": seed.rating} for seed in question.seeds],
+            "surprise": question.draw,
+            "passed": found.passed,
+            "recommendations": [_recommendation_content(entry) for entry in found.recommendations],
+        }
 
-    return answered(request, model, found)
+    return answered(request, model, content)
 
 
 def _recommendation_content(entry: Recommendation) -> dict[str, Any]:
@@ -207,6 +214,8 @@ def model(request: HttpRequest) -> HttpResponse:
             "created": stored.metadata["created"],
             "activated": activation.at.isoformat(),
             "movies": stored.movies,
+            "genres": serving.catalogue.genres,
+            "decades": serving.catalogue.decades,
             "dataset": stored.metadata["dataset"],
             "evaluation": stored.metadata["evaluation"],
             "metadata": stored.metadata,

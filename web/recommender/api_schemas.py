@@ -12,7 +12,17 @@ from ninja import Field, Schema
 from pydantic import ConfigDict, WithJsonSchema
 
 from nightreel.recommend.taste_model import TASTES
-from recommender.answers import DEFAULT_COUNT, FEWEST_SEEDS, MOST_COUNT, MOST_SEEDS
+from recommender.questions import (
+    DEFAULT_COUNT,
+    FAMES,
+    FEWEST_SEEDS,
+    LARGEST_DRAW,
+    LONGEST_NAME,
+    MOST_COUNT,
+    MOST_HIDDEN,
+    MOST_NAMES,
+    MOST_SEEDS,
+)
 from recommender.search import LONGEST_QUERY
 
 SHA256_PATTERN = "^[0-9a-f]{64}$"
@@ -49,6 +59,21 @@ Taste = Annotated[
         }
     ),
 ]
+GenreNames = Annotated[
+    list[str],
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "maxLength": LONGEST_NAME}, "maxItems": MOST_NAMES},
+    ),
+]
+Decades = Annotated[
+    list[str],
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "integer", "minimum": 1000, "maximum": 2990, "multipleOf": 10}},
+    ),
+]
+Fame = Annotated[str, WithJsonSchema({"type": "integer", "minimum": min(FAMES), "maximum": max(FAMES), "default": 0})]
+Hidden = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^([0-9]{1,18}(,[0-9]{1,18})*)?$"})]
+Draw = Annotated[str, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LARGEST_DRAW})]
 
 
 class SearchQuery(Schema):
@@ -62,7 +87,7 @@ class SearchQuery(Schema):
 
 
 class RecommendQuery(Schema):
-    """One to five films that somebody knows, and what to make of them."""
+    """One to five films that somebody knows, or a made-up taste, and which films may be named."""
 
     seed: Seeds = Field(
         default_factory=list,
@@ -71,6 +96,34 @@ class RecommendQuery(Schema):
     )
     taste: Taste = Field("", description="From 0 (familiar) to 1 (adventurous), or one of the names.", examples=[0.5])
     n: Count = Field("", description="How many films to name.", examples=[10])
+    genre: GenreNames = Field(
+        default_factory=list,
+        description="Only films that have one of these genres; repeated. `/api/v1/model` names those there are.",
+        examples=[["Comedy", "Animation"]],
+    )
+    without: GenreNames = Field(
+        default_factory=list, description="Only films that have none of these genres; repeated.", examples=[["Horror"]]
+    )
+    decade: Decades = Field(
+        default_factory=list,
+        description="Only films of these decades, each by its first year; repeated.",
+        examples=[[1990, 2000]],
+    )
+    fame: Fame = Field(
+        "",
+        description="2: only the best known films that hold a third of all ratings; 1: those that hold two thirds; "
+        "-1: all but the third; -2: all but the two thirds; 0: all films.",
+        examples=[0],
+    )
+    hide: Hidden = Field(
+        "",
+        description=f"Ids with commas, {MOST_HIDDEN:,} at most: films to leave out, seen ones for instance.",
+        examples=["318,296"],
+    )
+    surprise: Draw = Field(
+        "",
+        description="Instead of seeds: a taste drawn by chance, the same one for the same number, as in `surprise=7`.",
+    )
 
 
 class CountQuery(Schema):
@@ -171,6 +224,8 @@ class RecommendationsOut(Shape):
     model: str = Field(pattern=SHA256_PATTERN, examples=[MODEL_ID])
     taste: float = Field(ge=0, le=1, examples=[0.5])
     seeds: list[SeedOut]
+    surprise: int | None = Field(description="The drawn taste that was asked for.", examples=[None])
+    passed: int = Field(ge=0, description="How many films pass the filters.", examples=[9321])
     recommendations: list[RecommendedOut]
 
 
@@ -182,6 +237,8 @@ class ModelOut(Shape):
     created: str = Field(examples=["2026-01-01T03:20:00Z"])
     activated: datetime
     movies: int = Field(ge=2, examples=[9742])
+    genres: list[str] = Field(description="What `genre` and `without` may name.", examples=[["Animation", "Comedy"]])
+    decades: list[int] = Field(description="What `decade` may name.", examples=[[1990, 2000]])
     dataset: dict[str, Any] = Field(examples=[{"name": "ml-latest-small", "ratings": 100_836, "users": 610}])
     evaluation: list[dict[str, Any]] = Field(examples=[[{"model": "Nightreel, balanced", "ndcg": 0.44}]])
     metadata: dict[str, Any]
