@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,24 @@ class Bundle:
         return list(self.batch.column("tmdb_id").to_pylist())
 
     @cached_property
-    def _rows(self) -> dict[int, int]:
-        return {int(movie_id): row for row, movie_id in enumerate(self.movie_ids)}
+    def _by_id(self) -> npt.NDArray[np.intp]:
+        order: npt.NDArray[np.intp] = np.argsort(self.movie_ids, kind="stable")
+        return order
+
+    def rows_of(self, movie_ids: Sequence[int]) -> npt.NDArray[np.intp]:
+        """Return the row of each movie id (n,), -1 where the bundle does not know the movie; ids fit int64."""
+        wanted = np.asarray(movie_ids, dtype=np.int64)
+        places = np.searchsorted(self.movie_ids, wanted, sorter=self._by_id)
+        rows = self._by_id[np.minimum(places, len(self) - 1)]
+        found: npt.NDArray[np.intp] = np.where(self.movie_ids[rows] == wanted, rows, -1)
+        return found
 
     def row_of(self, movie_id: int) -> int | None:
         """Return the row of a movie id, or None when the bundle does not know the movie."""
-        return self._rows.get(movie_id)
+        if not 0 <= movie_id < 2**63:
+            return None
+        row = int(self.rows_of([movie_id])[0])
+        return None if row < 0 else row
 
 
 def open_bundle(path: str | os.PathLike[str]) -> Bundle:

@@ -61,21 +61,21 @@ def select_diverse(
     if count < 1 or not len(pool):
         return Selection(rows=[], floor=np.inf)
     scores = values[pool].astype(np.float64)
-    vectors = embedding[pool].astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors, family = embedding[pool], series[pool]
+    lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors))[:, None]
     unit = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     strength = STRENGTH * abs(scores[0])
     alike = np.zeros(len(pool))
-    left = np.ones(len(pool), dtype=bool)
-    rows: list[int] = []
+    chosen: list[int] = []
     for _ in range(min(count, len(pool))):
-        best = int(np.argmax(np.where(left, scores - strength * alike, -np.inf)))
-        left[best] = False
-        rows.append(int(pool[best]))
-        near = np.clip((unit @ unit[best] - ALIKE_FROM) / (1 - ALIKE_FROM), 0, 1)
-        near[series[pool] == series[pool[best]]] = 1
-        np.maximum(alike, near, out=alike)
-    return Selection(rows=rows, floor=float(scores[-1]) if len(pool) == POOL else -np.inf)
+        left = scores - strength * alike
+        left[chosen] = -np.inf
+        best = int(left.argmax())
+        chosen.append(best)
+        near = np.minimum((unit @ unit[best] - ALIKE_FROM) / (1 - ALIKE_FROM), 1)
+        near[family == family[best]] = 1
+        np.maximum(alike, near, out=alike)  # what is negative in `near` stays below
+    return Selection(rows=pool[chosen].tolist(), floor=float(scores[-1]) if len(pool) == POOL else -np.inf)
 
 
 def _best(values: Float32, allowed: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.intp]:

@@ -119,8 +119,13 @@ class Scores:
 
     def reason(self, row: int) -> Reason:
         """Return the shares of one row: the prior's β pᵢ and K[i,q]·α per seed."""
-        covariance = self._embedding[self._seeds].astype(np.float64) @ self._embedding[row].astype(np.float64)
-        return Reason(prior=float(self._prior_shares[row]), seeds=tuple((covariance * self._weights).tolist()))
+        return self.reasons([row])[0]
+
+    def reasons(self, rows: Sequence[int]) -> list[Reason]:
+        """Return the reason of each row."""
+        covariance = self._embedding[rows].astype(np.float64) @ self._embedding[self._seeds].astype(np.float64).T
+        parts = zip(self._prior_shares[rows].tolist(), (covariance * self._weights).tolist(), strict=True)
+        return [Reason(prior=prior, seeds=tuple(shares)) for prior, shares in parts]
 
 
 class TasteModel:

@@ -46,7 +46,7 @@ def live_site(folder: Path) -> Iterator[LiveSite]:
         [sys.executable, str(ROOT / "web" / "manage.py"), "migrate", "--verbosity=0"],
         env=environment,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener, output.open("wb") as log:
         port = listener.getsockname()[1]

@@ -23,7 +23,7 @@ def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env=inherited | site | {"PYTHONPATH": python_path},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

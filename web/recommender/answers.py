@@ -10,8 +10,8 @@ import numpy as np
 
 from nightreel.recommend.diversity import Selection, select_diverse
 from nightreel.recommend.taste_model import Reason, Scores
+from recommender.catalogue import Film
 from recommender.model_store import ServedModel
-from recommender.models import Movie
 from recommender.questions import (
     DEFAULT_COUNT,
     FEWEST_SEEDS,
@@ -47,7 +47,7 @@ class Because:
     """
 
     seed: Seed
-    movie: Movie
+    movie: Film
     share: float
 
 
@@ -55,7 +55,7 @@ class Because:
 class Recommendation:
     """A movie, its score and where the score comes from; a draw has nothing to say but the popularity."""
 
-    movie: Movie
+    movie: Film
     score: float
     because: tuple[Because, ...]
     popularity_share: float
@@ -87,10 +87,12 @@ def answer(model: ServedModel, question: Question) -> Answer:
     scores = _scores(model, question, seed_rows)
     allowed = model.catalogue.allowed(question.filters)
     allowed[seed_rows] = False
+    rows = model.bundle.rows_of(question.filters.hidden).tolist()
     hidden = [
-        (movie_id, row) for movie_id in question.filters.hidden if (row := model.bundle.row_of(movie_id)) is not None
+        (movie_id, row)
+        for movie_id, row in zip(question.filters.hidden, rows, strict=True)
+        if row >= 0 and allowed[row]
     ]
-    hidden = [(movie_id, row) for movie_id, row in hidden if allowed[row]]
     allowed[[row for _, row in hidden]] = False
     chosen = select_diverse(
         scores.values,
@@ -117,24 +119,23 @@ def _scores(model: ServedModel, question: Question, seed_rows: list[int]) -> Sco
 def _recommendations(
     model: ServedModel, question: Question, scores: Scores, chosen: Selection, seed_rows: list[int]
 ) -> list[Recommendation]:
-    ids = model.bundle.movie_ids[chosen.rows + seed_rows].tolist()
-    movies = Movie.objects.by_movie_id(model.dataset, ids)
+    seeds = [(seed, model.catalogue.film(row)) for seed, row in zip(question.seeds, seed_rows, strict=True)]
     found = []
-    for row, movie_id in zip(chosen.rows, ids, strict=False):
-        popularity, shares = _normalised(scores.reason(row))
-        because = zip(question.seeds, shares, strict=True)
+    for row, reason in zip(chosen.rows, scores.reasons(chosen.rows), strict=True):
+        popularity, shares = _normalised(reason)
+        because = zip(seeds, shares, strict=True)
         found.append(
             Recommendation(
-                movie=movies[movie_id],
+                movie=model.catalogue.film(row),
                 score=float(scores.values[row]),
-                because=tuple(Because(seed=seed, movie=movies[seed.movie_id], share=share) for seed, share in because),
+                because=tuple(Because(seed=seed, movie=movie, share=share) for (seed, movie), share in because),
                 popularity_share=popularity,
             )
         )
     return found
 
 
-def similar(model: ServedModel, movie_id: int, *, count: int) -> list[tuple[Movie, float]]:
+def similar(model: ServedModel, movie_id: int, *, count: int) -> list[tuple[Film, float]]:
     """Return the movies most like one and how like (up to 1), best first; none when the model does not know it."""
     row = model.bundle.row_of(movie_id)
     if row is None:
@@ -142,9 +143,7 @@ def similar(model: ServedModel, movie_id: int, *, count: int) -> list[tuple[Movi
     alike = model.taste_model.likeness(row)
     alike[row] = -np.inf
     rows = np.argsort(-alike, kind="stable")[:count].tolist()
-    ids = model.bundle.movie_ids[rows].tolist()
-    movies = Movie.objects.by_movie_id(model.dataset, ids)
-    return [(movies[other], float(alike[at])) for other, at in zip(ids, rows, strict=True) if alike[at] > 0]
+    return [(model.catalogue.film(other), float(alike[other])) for other in rows if alike[other] > 0]
 
 
 def _row(model: ServedModel, seed: Seed) -> int:

@@ -16,6 +16,7 @@ from recommender import api_publishing, api_ratings, api_schemas
 from recommender.answers import DEFAULT_COUNT, MOST_COUNT, Question, QuestionError, Recommendation, answer
 from recommender.api_docs import MODEL_HEADER, DocumentedApi, documented, page_view
 from recommender.api_publishing import discard_body
+from recommender.catalogue import Film
 from recommender.model_store import ModelUnavailable, ServedModel, store
 from recommender.models import Activation, Movie
 from recommender.problems import Problem
@@ -97,7 +98,7 @@ def answered(request: HttpRequest, model: ServedModel, make: Callable[[], Mappin
     return JsonResponse(dict(make()), headers=headers)
 
 
-def movie_content(movie: Movie) -> dict[str, Any]:
+def movie_content(movie: Film | Movie) -> dict[str, Any]:
     """Return a movie as the API shows it."""
     return {"movie_id": movie.movie_id, "title": movie.title, "year": movie.year, "genres": movie.genres}
 
@@ -134,15 +135,13 @@ def similar(request: HttpRequest, movie_id: Path[MovieId], query: Query[api_sche
         raise Problem(404, f"The model knows no movie {movie_id}; /api/v1/movies?q= finds those it does.")
 
     def neighbours() -> dict[str, Any]:
-        rows = model.bundle.neighbour_ids[row, :count]
+        rows = model.bundle.neighbour_ids[row, :count].tolist()
         scores = model.bundle.neighbour_scores[row, :count].tolist()
-        ids = model.bundle.movie_ids[rows].tolist()
-        found = Movie.objects.by_movie_id(model.dataset, [*ids, int(movie_id)])
         near = [
-            {**movie_content(found[near_id]), "similarity": max(-1.0, min(score, 1.0))}
-            for near_id, score in zip(ids, scores, strict=True)
+            {**movie_content(model.catalogue.film(near)), "similarity": max(-1.0, min(score, 1.0))}
+            for near, score in zip(rows, scores, strict=True)
         ]
-        return {"model": model.sha256, "movie": movie_content(found[int(movie_id)]), "similar": near}
+        return {"model": model.sha256, "movie": movie_content(model.catalogue.film(row)), "similar": near}
 
     return answered(request, model, neighbours)
 

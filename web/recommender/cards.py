@@ -9,6 +9,7 @@ from functools import cache
 from django.urls import reverse
 
 from recommender.answers import Because, Recommendation
+from recommender.catalogue import Film
 from recommender.details import FilmDetails
 from recommender.models import Movie
 
@@ -61,7 +62,7 @@ class Part:
 class Card:
     """One film, ready to be shown: `parts` are the reasons, `alike` is how like another film it is, in percent."""
 
-    movie: Movie
+    movie: Film | Movie
     tone: str
     poster: str = ""
     overview: str = ""
@@ -95,7 +96,7 @@ def cards(recommendations: Sequence[Recommendation]) -> list[Card]:
     return [card(entry, details.get(entry.movie.tmdb_id)) for entry in recommendations]
 
 
-def similar_cards(found: Sequence[tuple[Movie, float]]) -> list[Card]:
+def similar_cards(found: Sequence[tuple[Film, float]]) -> list[Card]:
     """Return the cards of films that are like another one."""
     details = FilmDetails.objects.of(movie.tmdb_id for movie, _ in found)
     return [film_card(movie, details.get(movie.tmdb_id), alike=round(100 * score)) for movie, score in found]
@@ -107,7 +108,7 @@ def card(recommendation: Recommendation, details: FilmDetails | None = None) -> 
 
 
 def film_card(
-    movie: Movie, details: FilmDetails | None = None, *, parts: Sequence[Part] = (), alike: int | None = None
+    movie: Film | Movie, details: FilmDetails | None = None, *, parts: Sequence[Part] = (), alike: int | None = None
 ) -> Card:
     """Return a card with the poster and overview where they were fetched."""
     return Card(

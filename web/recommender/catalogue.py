@@ -1,14 +1,16 @@
-"""What a model's movies can be filtered by, as arrays, worked out once per model."""
+"""What a model's movies are called and can be filtered by, from its mapped file, worked out once per model."""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from nightreel.bundle.reader import Bundle
 from nightreel.recommend.diversity import number_series
+from recommender.models import labelled
+from recommender.movie_rows import external_id
 from recommender.questions import Filters, QuestionError
 
 Flags = npt.NDArray[np.bool_]
@@ -17,20 +19,46 @@ FAME_BANDS = {2: (0.0, 1 / 3), 1: (0.0, 2 / 3), -1: (1 / 3, 1.0), -2: (2 / 3, 1.
 """Which part of all ratings, counted from the best known movie on, a position of the slider keeps."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Film:
+    """A movie of the model as an answer shows it."""
+
+    movie_id: int
+    title: str
+    year: int | None
+    genres: list[str]
+    tmdb_id: str
+
+    @property
+    def label(self) -> str:
+        """The title with its year."""
+        return labelled(self.title, self.year)
+
+
 class Catalogue:
-    """The genres, decades, fame and series of a bundle's m movies."""
+    """The names, genres, decades, fame and series of a bundle's m movies."""
 
     def __init__(self, bundle: Bundle) -> None:
-        counted = Counter(genre for genres in bundle.genres for genre in genres)
-        self.genres: list[str] = sorted(counted)
+        named = ("movie_id", "title", "year", "genres", "tmdb_id")
+        self._named = [bundle.batch.column(name) for name in named]
+        _, titles, years, genres, _ = self._named
+        encoded = genres.flatten().dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        self.genres: list[str] = sorted(names)
         self._number = {genre: number for number, genre in enumerate(self.genres)}
         self._has_genre: Flags = np.zeros((len(bundle), len(self.genres)), dtype=bool)
-        for row, genres in enumerate(bundle.genres):
-            self._has_genre[row, [self._number[genre] for genre in genres]] = True
-        self._decades = np.fromiter(((year or 0) // 10 * 10 for year in bundle.years), np.int16)
-        self.decades: list[int] = sorted({int(decade) for decade in np.unique(self._decades) if decade})
+        owners = np.repeat(np.arange(len(bundle)), genres.value_lengths().to_numpy())
+        numbers = np.array([self._number[name] for name in names], dtype=np.intp)
+        self._has_genre[owners, numbers[encoded.indices.to_numpy()]] = True
+        self._decades = years.fill_null(0).to_numpy() // 10 * 10
+        self.decades: list[int] = [decade for decade in np.unique(self._decades).tolist() if decade]
         self._better_known = _share_better_known(bundle.rating_counts)
-        self.series = number_series(bundle.titles)
+        self.series = number_series(titles.to_pylist())
+
+    def film(self, row: int) -> Film:
+        """Return the movie of a row: from the file, since asking the database took longer than scoring."""
+        movie_id, title, year, genres, tmdb_id = (column[row].as_py() for column in self._named)
+        return Film(movie_id=movie_id, title=title, year=year, genres=genres, tmdb_id=external_id(tmdb_id))
 
     def allowed(self, filters: Filters) -> Flags:
         """Return which movies (m,) pass the filters, those hidden by name not looked at; QuestionError for no genre."""

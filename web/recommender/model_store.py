@@ -14,7 +14,7 @@ from django.conf import settings
 from nightreel.bundle.reader import Bundle, open_bundle
 from nightreel.bundle.schema import BundleError
 from nightreel.recommend.taste_model import TasteModel
-from recommender.catalogue import Catalogue
+from recommender.catalogue import Catalogue, Film
 from recommender.models import Activation, StoredBundle
 
 ASKED_AGAIN_AFTER = 1.0
@@ -59,6 +59,11 @@ class ServedModel:
     def size(self) -> str:
         """How many movies it knows, for people to read."""
         return f"{len(self.bundle):,}"
+
+    def film(self, movie_id: int) -> Film | None:
+        """Return a movie by its id, None when the model has none of it."""
+        row = self.bundle.row_of(movie_id)
+        return None if row is None else self.catalogue.film(row)
 
     def knows(self, movie_id: int) -> bool:
         """Say whether the model has a movie."""

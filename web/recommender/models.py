@@ -22,7 +22,13 @@ __all__ = [
     "Movie",
     "StoredBundle",
     "bundles_folder",
+    "labelled",
 ]
+
+
+def labelled(title: str, year: int | None) -> str:
+    """Return a title with its year, as visitors see and type it."""
+    return f"{title} ({year})" if year else title
 
 
 def bundles_folder() -> Path:
@@ -144,4 +150,4 @@ class Movie(models.Model):
     @property
     def label(self) -> str:
         """The title with its year, as visitors see and type it."""
-        return f"{self.title} ({self.year})" if self.year else self.title
+        return labelled(self.title, self.year)

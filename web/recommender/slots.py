@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
+from recommender.catalogue import Film
 from recommender.fragments import stars
 from recommender.model_store import ServedModel
 from recommender.models import Movie
@@ -27,7 +28,7 @@ class Slot:
 
     number: int
     title: str = ""
-    movie: Movie | None = None
+    movie: Film | Movie | None = None
     rating: float = DEFAULT_RATING
     choices: list[Movie] = field(default_factory=list)
     message: str = ""
@@ -68,11 +69,11 @@ def submitted_slots(query: QueryDict, model: ServedModel) -> list[Slot]:
     slots = [_submitted_slot(query, number, model) for number in range(1, MOST_SEEDS + 1)]
     taken: set[int] = set()
     for slot in slots:
-        if slot.movie is not None and slot.movie.pk in taken:
+        if slot.movie is not None and slot.movie.movie_id in taken:
             slot.message = f"{slot.movie.label} is named above already: name another one, or leave this empty."
             slot.movie = None
         elif slot.movie is not None:
-            taken.add(slot.movie.pk)
+            taken.add(slot.movie.movie_id)
     if not any(slot.title for slot in slots):
         slots[0].message = "Name at least one film."
     return slots
@@ -85,9 +86,11 @@ def _submitted_slot(query: QueryDict, number: int, model: ServedModel) -> Slot:
         slot.rating = int(rating)
     if not slot.title:
         return slot
+    found = []
     slot.movie = _chosen(query, slot, model)
-    found = [slot.movie] if slot.movie else search(slot.title, dataset=model.dataset, known=model.knows)
-    slot.movie = unambiguous(slot.title, found)
+    if slot.movie is None:
+        found = search(slot.title, dataset=model.dataset, known=model.knows)
+        slot.movie = unambiguous(slot.title, found)
     if slot.movie is not None:
         slot.title = slot.movie.label
     elif not found:
@@ -104,22 +107,19 @@ def _why_not_found(title: str, model: ServedModel) -> str:
     return f"No film called “{title}” is known here. Try fewer words of the title."
 
 
-def _chosen(query: QueryDict, slot: Slot, model: ServedModel) -> Movie | None:
+def _chosen(query: QueryDict, slot: Slot, model: ServedModel) -> Film | None:
     """Return the movie that was picked for exactly this text; a pick made before the text changed is void."""
     picked = query.get(f"movie{slot.number}", "")
     if query.get(f"asked{slot.number}", "").strip() != slot.title or not re.fullmatch(r"\d{1,18}", picked, re.ASCII):
         return None
-    movie_id = int(picked)
-    return Movie.objects.by_movie_id(model.dataset, [movie_id]).get(movie_id) if model.knows(movie_id) else None
+    return model.film(int(picked))
 
 
 def linked_slots(question: Question, model: ServedModel) -> list[Slot]:
     """Fill the slots from a shared link; a movie that the model of today does not know leaves its slot empty."""
-    known = [seed.movie_id for seed in question.seeds if model.knows(seed.movie_id)]
-    movies = Movie.objects.by_movie_id(model.dataset, known)
     slots = []
     for number, seed in enumerate(question.seeds, start=1):
-        movie = movies.get(seed.movie_id)
+        movie = model.film(seed.movie_id)
         message = "" if movie else f"The link names film {seed.movie_id}, which the model of today does not know."
         title = movie.label if movie else ""
         slots.append(Slot(number=number, title=title, movie=movie, rating=seed.rating, message=message))

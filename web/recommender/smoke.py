@@ -12,7 +12,7 @@ from nightreel.bundle.schema import BundleError
 from nightreel.recommend.taste_model import TASTES
 from recommender.answers import Question, recommend
 from recommender.model_store import ServedModel
-from recommender.models import StoredBundle
+from recommender.models import Movie, StoredBundle
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +41,23 @@ def ask_the_file(stored: StoredBundle) -> Bundle:
 
 
 def ask_as_a_visitor(stored: StoredBundle) -> None:
-    """Ask a link's question of the model and the movies of the database together; ActivationError when it fails.
+    """Ask a link's question, and the database for its movies; ActivationError when either fails.
 
     Whatever goes wrong counts, also what nobody thought of: the alternative is that visitors meet it.
     """
     try:
         model = ServedModel.open(stored)
         best = _best_known(model.bundle)
-        seeds = "&".join(f"seed={movie_id}:5" for movie_id in model.bundle.movie_ids[best].tolist())
-        answer = recommend(model, Question.parse(QueryDict(seeds)))
+        ids = model.bundle.movie_ids[best].tolist()
+        answer = recommend(model, Question.parse(QueryDict("&".join(f"seed={movie_id}:5" for movie_id in ids))))
+        lacking = set(ids) - set(Movie.objects.by_movie_id(model.dataset, ids))
     except Exception as error:
         logger.exception("bundle %s failed as a visitor would see it", stored.sha256)
         raise ActivationError(f"The smoke query as a visitor failed: {error!r}.") from error
     if not answer and len(model.bundle) > len(best):
         raise ActivationError("The smoke query as a visitor was answered with nothing.")
+    if lacking:
+        raise ActivationError(f"The movies {sorted(lacking)} did not get into the database, so nobody could find them.")
 
 
 def _best_known(bundle: Bundle) -> list[int]:
