@@ -245,8 +245,9 @@ class Night:
 
 
 def _processes_with(words: str) -> list[psutil.Process]:
+    """Of this test's own processes alone: the machine may have other nights going on."""
     found = []
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if words in " ".join(process.cmdline()):
                 found.append(process)
