@@ -1,6 +1,7 @@
 """How the operators reach AWS, the nodes and the site: by Airflow's own connections."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +13,7 @@ from airflow.providers.ssh.hooks.ssh import SSHHook
 from airflow.sdk import BaseHook, Variable
 
 from nightreel.cluster import images
-from nightreel.cluster.cost import Prices, aws_prices
+from nightreel.cluster.cost import KnownPrices, Prices, aws_prices, fixed_prices
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.spec import ClusterSpec
@@ -82,9 +83,14 @@ class Reach:
         client: EC2Client = EC2Hook(aws_conn_id=self.aws_conn_id, api_type="client_type").conn
         return client
 
-    def prices(self) -> Prices:
-        """AWS's own prices in the connection's region."""
-        return aws_prices(cast("boto3.Session", _Clients(self.aws_conn_id)), str(self.ec2().meta.region_name))
+    def prices(self, given: Mapping[str, Any]) -> Prices:
+        """The operator's own prices first, then AWS's in the connection's region."""
+        return KnownPrices(
+            fixed_prices(given),
+            # Of a boto3 session nothing but `client` is asked.
+            lambda: aws_prices(cast("boto3.Session", _Clients(self.aws_conn_id)), self.region()),
+            remedy="give them as `prices` in the Airflow Variable",
+        )
 
     def image_for(self, spec: ClusterSpec) -> str:
         """The image of this cluster, by default the current Amazon Linux in the connection's region."""

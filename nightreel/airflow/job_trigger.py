@@ -42,13 +42,19 @@ class JobTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: `{"state": …}` when the job has ended, `{"error": …}` when that can not be known."""
+        """Yield one event: `{"state": …}` when the job has ended, `{"error": …}` when that can not be known.
+
+        With `gone: True` beside the error there is no cluster any more.
+        """
         answered = time.monotonic()
         while time.time() < self.deadline:
             try:
                 # paramiko blocks, so it gets a thread: the triggerer's loop serves other triggers too.
                 state = await asyncio.to_thread(self._poll)
-            except (HostKeyError, NoClusterError) as error:
+            except NoClusterError as error:
+                yield TriggerEvent({"error": str(error), "gone": True})
+                return
+            except HostKeyError as error:
                 yield TriggerEvent({"error": str(error)})
                 return
             except (ClusterError, OSError, EOFError, paramiko.SSHException) as error:

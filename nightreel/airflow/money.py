@@ -1,72 +1,31 @@
 """Money: what a night may cost, somebody's word when that is above the cap, and what it has cost."""
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from nightreel.airflow.hooks import Reach
 from nightreel.airflow.params import REFUSE
 from nightreel.airflow.plan import RunPlan
+from nightreel.bundle.reader import Bundle
+from nightreel.bundle.reports import report_path
 from nightreel.cluster import cost
 from nightreel.cluster.cost import Estimate, Prices
 from nightreel.cluster.ec2 import Node
-from nightreel.cluster.errors import ClusterError, RefusedError
-from nightreel.cluster.spec import ClusterSpec, Market
+from nightreel.cluster.errors import RefusedError
+from nightreel.cluster.spec import ClusterSpec
+from nightreel.recommend.report import CostLine, write_report
 
 ESTIMATE = "estimate"
 """Key under which the estimate lies, for the tasks behind."""
 RECORD = "cost.json"
-
-log = logging.getLogger(__name__)
-
-
-class OperatorsPrices:
-    """The operator's own prices first, then AWS's by Airflow's connection; not knowing one is no failure."""
-
-    def __init__(self, given: Mapping[str, Any], *, aws_conn_id: str) -> None:
-        self._given = cost.fixed_prices(given)
-        self._aws_conn_id = aws_conn_id
-        self._aws: Prices | None = None
-        self._silent = False
-
-    def hourly(self, instance_type: str, market: Market) -> float | None:
-        """USD per hour of one machine; None where nobody tells."""
-        own = self._given.hourly(instance_type, market)
-        if own is not None or self._silent:
-            return own
-        try:
-            if self._aws is None:
-                # Of a boto3 session nothing but `client` is asked.
-                self._aws = cost.aws_prices(_Clients(self._aws_conn_id), _region(self._aws_conn_id))  # type: ignore[arg-type]
-            return self._aws.hourly(instance_type, market)
-        except ClusterError as error:
-            # Whoever can not be asked of one price can not be asked of the next.
-            self._silent = True
-            log.warning("AWS tells no prices (%s): give them as `prices` in the Airflow Variable", error)
-            return None
-
-
-class _Clients:
-    """Stands for a boto3 session: clients with the credentials, role and endpoint of Airflow's connection."""
-
-    def __init__(self, aws_conn_id: str) -> None:
-        self._aws_conn_id = aws_conn_id
-
-    def client(self, service: str, *, region_name: str) -> Any:
-        return AwsBaseHook(aws_conn_id=self._aws_conn_id, client_type=service, region_name=region_name).conn
-
-
-def _region(aws_conn_id: str) -> str:
-    client: Any = AwsBaseHook(aws_conn_id=aws_conn_id, client_type="ec2").conn
-    return str(client.meta.region_name)
 
 
 class ApproveCost(ApprovalOperator):
@@ -89,7 +48,7 @@ class ApproveCost(ApprovalOperator):
         """The estimate; AirflowFailException above the cap when the run is not to ask."""
         plan = RunPlan.from_json(self.plan)
         spec = plan.spec(ssh_port=22)
-        estimate = cost.estimate(spec, OperatorsPrices(plan.prices, aws_conn_id=self.aws_conn_id))
+        estimate = cost.estimate(spec, Reach(self.aws_conn_id, "", run=plan.cluster).prices(plan.prices))
         facts = as_plain(estimate)
         context["ti"].xcom_push(key=ESTIMATE, value=facts)
         for line in in_words(estimate):
@@ -180,6 +139,24 @@ def summed(folder: Path) -> dict[str, Any]:
         "machine_seconds": round(sum(line["hours"] for line in lines) * 3600),
         "final": bool(lines) and not any(line["running"] for line in lines),
     }
+
+
+def write_run_report(bundle: Bundle, estimate: Mapping[str, Any] | None) -> Path:
+    """The report on a run's bundle, with what was estimated before and what was metered up to now; where it lies."""
+    target, folder = report_path(bundle.path), bundle.path.parent
+    costs = [
+        CostLine(what=line["what"], hours=line["hours"], cost=line["cost"]) for line in _read(folder / RECORD).values()
+    ]
+    until = "to its end" if summed(folder)["final"] else "to the moment when the bundle was fetched"
+    before = (
+        f"Before the launch it was estimated at {_dollars(estimate['hourly'])} per hour and at most "
+        f"{_dollars(estimate['worst_case'])}. "
+        if estimate
+        else ""
+    )
+    note = f"{before}Metered from each machine's launch {until}, in US dollars without tax; traffic is not in it."
+    write_report(bundle, target, costs=costs, cost_note=note)
+    return target
 
 
 def _read(record: Path) -> dict[str, dict[str, Any]]:

@@ -2,14 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
-from botocore.exceptions import BotoCoreError
 
 import nightreel
 from nightreel.airflow import links
@@ -17,30 +17,31 @@ from nightreel.airflow.assets import CLUSTER
 from nightreel.airflow.collect import VISITORS
 from nightreel.airflow.hooks import Reach
 from nightreel.airflow.job_trigger import JobTrigger
-from nightreel.airflow.money import ESTIMATE, OperatorsPrices, meter
+from nightreel.airflow.money import ESTIMATE, RECORD, meter, write_run_report
 from nightreel.airflow.plan import RunPlan
 from nightreel.airflow.storage import Bucket
 from nightreel.bundle.provenance import code_revision
-from nightreel.bundle.reader import sha256_of, validate_bundle
+from nightreel.bundle.reader import open_bundle, sha256_of, validate_bundle
 from nightreel.bundle.reports import report_path
 from nightreel.cluster import jobs, lifecycle
 from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
-from nightreel.cluster.cost import metered
 from nightreel.cluster.destroy import destroy_cluster
 from nightreel.cluster.ec2 import Node, find_nodes
-from nightreel.cluster.errors import ClusterError, JobError, RefusedError
+from nightreel.cluster.errors import ClusterError, JobError, NoClusterError
 from nightreel.cluster.launch import launch_machines
 from nightreel.cluster.lifecycle import Preparation
 from nightreel.cluster.logs import fetch_logs
 from nightreel.cluster.packaging import zip_package
-from nightreel.cluster.spec import ClusterSpec
 from nightreel.cluster.ssh import Connection
 from nightreel.recommend.datasets import name_of
 from nightreel.recommend.layouts import find_layout
-from nightreel.recommend.report import CostLine, write_report
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"
+REMEDY = (
+    "The cluster of this run is gone, and another try of this step would find none either: clear launch_cluster with "
+    "everything downstream"
+)
 LOGS_SECONDS = 60.0
 """How long the end of a cluster may wait for its logs."""
 
@@ -85,8 +86,7 @@ class ClusterOperator(BaseOperator):
     def _meter(self, nodes: Iterable[Node]) -> dict[str, Any]:
         """What the run's machines have cost; nothing known is no reason to fail."""
         try:
-            prices = OperatorsPrices(self.run_plan.prices, aws_conn_id=self.aws_conn_id)
-            found = meter(self.run_plan.folder, nodes, prices)
+            found = meter(self.run_plan.folder, nodes, self.reach.prices(self.run_plan.prices))
         except Exception:
             self.log.exception("what %s has cost could not be noted", self.run_plan.cluster)
             return {}
@@ -96,6 +96,22 @@ class ClusterOperator(BaseOperator):
             "" if found["final"] else " so far", usd, found["machines"], found["machine_seconds"],
         )  # fmt: skip
         return found
+
+    def _on_master[T](self, action: Callable[[Connection], T]) -> T:
+        """Do it on the cluster's master. NoClusterError, with what to clear, when the cluster is gone."""
+        with cluster_needed():
+            return lifecycle.on_master(
+                self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=action
+            )
+
+
+@contextmanager
+def cluster_needed() -> Iterator[None]:
+    """Let a step that meets no cluster say what an operator of Airflow can do about it."""
+    try:
+        yield
+    except NoClusterError as error:
+        raise NoClusterError(f"{error}. {REMEDY}") from error
 
 
 class LaunchCluster(ClusterOperator):
@@ -156,17 +172,19 @@ class BootstrapSpark(LearningOperator):
                     **Payload.below("spark_jobs", Path(self.job_folder), pattern="*.py"),
                 }
             )
-            cluster = lifecycle.bootstrap_spark(
-                self.reach.ec2(),
-                plan.cluster,
-                connect=self.reach.connect,
-                keys=self.reach.keys,
-                preparation=Preparation(
-                    runtime=Runtime(wheelhouse=Path(plan.wheelhouse) if plan.wheelhouse else None),
-                    payload=payload,
-                    required_workers=plan.workers,
-                ),
+            preparation = Preparation(
+                runtime=Runtime(wheelhouse=Path(plan.wheelhouse) if plan.wheelhouse else None),
+                payload=payload,
+                required_workers=plan.workers,
             )
+            with cluster_needed():
+                cluster = lifecycle.bootstrap_spark(
+                    self.reach.ec2(),
+                    plan.cluster,
+                    connect=self.reach.connect,
+                    keys=self.reach.keys,
+                    preparation=preparation,
+                )
         return cluster.master.private_ip
 
 
@@ -204,6 +222,8 @@ class TrainSimilarity(LearningOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Check how the job ended. Raises JobError with the end of its log."""
+        if event.get("gone"):
+            raise NoClusterError(f"{event['error']}. {REMEDY}")
         if "error" in event:
             raise JobError(event["error"])
 
@@ -244,9 +264,6 @@ class TrainSimilarity(LearningOperator):
             *self.collected["winner"],
         ]
 
-    def _on_master[T](self, action: Callable[[Connection], T]) -> T:
-        return lifecycle.on_master(self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=action)
-
 
 class FetchBundle(ClusterOperator):
     """Bring the bundle back and check it."""
@@ -263,26 +280,21 @@ class FetchBundle(ClusterOperator):
                 connection.download(aside, target.with_suffix(".rejected.csv"))
             return connection.run(f"sha256sum {RESULT}", timeout=300).output.split()[0]
 
-        remote = lifecycle.on_master(self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=fetch)
+        remote = self._on_master(fetch)
         local = sha256_of(target)
         if local != remote:
             raise ClusterError(f"the bundle arrived damaged: it is {remote} there and {local} here; try again")
         bundle = validate_bundle(target)
         self.log.info("fetched %s: %d movies, %d bytes, sha256 %s", target, len(bundle), target.stat().st_size, local)
         self._meter(find_nodes(self.reach.ec2(), self.run_plan.cluster))
-        write_report(bundle, report_path(target), costs=self._costs())
-        self.log.info("the report is %s", report_path(target))
+        self.log.info("the report is %s", write_run_report(bundle, _estimate(context)))
         return local
 
-    def _costs(self) -> list[CostLine]:
-        """What the machines have cost up to now; nothing where AWS tells no prices: a report must not fail a night."""
-        try:
-            nodes = find_nodes(self.reach.ec2(), self.run_plan.cluster)
-            found = metered(nodes, self.reach.prices(), datetime.now(UTC), volume_gb=ClusterSpec.volume_gb)
-        except (ClusterError, RefusedError, BotoCoreError) as error:
-            self.log.warning("the report says nothing of cost: %s", error)
-            return []
-        return [CostLine(what=line.what, hours=line.hours, cost=line.cost) for line in found.lines]
+
+def _estimate(context: Context) -> dict[str, Any] | None:
+    """What was estimated before the launch."""
+    found: dict[str, Any] | None = context["ti"].xcom_pull(task_ids="approve_cost", key=ESTIMATE)
+    return found
 
 
 class DestroyCluster(ClusterOperator):
@@ -311,13 +323,14 @@ class DestroyCluster(ClusterOperator):
         self._fetch_logs()
         done = destroy_cluster(self.reach.ec2(), self.run_plan.cluster)
         self.log.info("terminated %d instance(s); left: %s", done.instances, done.left)
-        cost = self._meter(done.nodes)
-        self._keep_logs()
+        cost, estimate = self._meter(done.nodes), _estimate(context)
+        self._complete_report(estimate)
+        self._keep()
         context["outlet_events"][CLUSTER].extra = {
             "run": context["dag_run"].run_id,
             "cluster": self.run_plan.cluster,
             "left": {**done.left},
-            "estimate": context["ti"].xcom_pull(task_ids="approve_cost", key=ESTIMATE),
+            "estimate": estimate,
             "cost": cost,
         }
         return done.left
@@ -338,14 +351,24 @@ class DestroyCluster(ClusterOperator):
         else:
             self.log.info("fetched %d log file(s), %d bytes, into %s", found.files, found.size, target)
 
-    def _keep_logs(self) -> None:
-        """In the bucket too, where one is named; the cluster is gone by now, so it is no reason to fail."""
+    def _complete_report(self, estimate: dict[str, Any] | None) -> None:
+        """Put what the machines have cost in the end into the report, where a bundle was fetched."""
+        if not Path(self.run_plan.bundle).is_file():
+            return
+        try:
+            write_run_report(open_bundle(self.run_plan.bundle), estimate)
+        except Exception:
+            self.log.exception("the report could not be completed")
+
+    def _keep(self) -> None:
+        """Logs, report and cost in the bucket, where one is named; the cluster is gone, so it is no reason to fail."""
         archive, folder = self._archive, self.run_plan.folder
         if archive is None:
             return
+        files = [*(folder / "logs").rglob("*"), folder / RECORD, report_path(Path(self.run_plan.bundle))]
         try:
-            count = archive.upload(folder, [file for file in (folder / "logs").rglob("*") if file.is_file()])
+            count = archive.upload(folder, [file for file in files if file.is_file()])
         except Exception:
-            self.log.exception("the logs could not be kept in %s", archive.address)
+            self.log.exception("logs and cost could not be kept in %s", archive.address)
         else:
-            self.log.info("%d log file(s) are kept in %s", count, archive.address)
+            self.log.info("%d file(s) of logs, report and cost are kept in %s", count, archive.address)

@@ -19,7 +19,7 @@ CLUSTER_RULES = ExceptionRetryPolicy(
         RetryRule(
             exception=errors.NoClusterError,
             action=RetryAction.FAIL,
-            reason="the cluster is gone: clear this task together with launch_cluster",
+            reason="the cluster is gone: clear launch_cluster with everything downstream",
         ),
         RetryRule(
             exception=PublishRefusedError, action=RetryAction.FAIL, reason="the site will refuse this every time"

@@ -1,6 +1,6 @@
 """Prices, and what a cluster is going to cost."""
 
-import logging
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,10 +11,7 @@ from nightreel.cli.options import option_group, pairs
 from nightreel.cli.output import UsageError, aside, dollars, usage_checked
 from nightreel.cluster import cost as costs
 from nightreel.cluster.cost import Estimate, Prices
-from nightreel.cluster.errors import ClusterError
-from nightreel.cluster.spec import ClusterSpec, Market
-
-log = logging.getLogger(__name__)
+from nightreel.cluster.spec import ClusterSpec
 
 
 @option_group
@@ -29,7 +26,8 @@ class PriceOptions:
     def prices(self, access: Access) -> Prices:
         """The prices given, and AWS's for everything else."""
         with usage_checked():
-            return KnownPrices(costs.fixed_prices(self._given()), access)
+            given = costs.fixed_prices(self._given())
+        return costs.KnownPrices(given, partial(_aws_prices, access), remedy="give them with --price TYPE=USD")
 
     def _given(self) -> dict[str, float]:
         found = {}
@@ -51,30 +49,9 @@ class Cap:
     ] = None
 
 
-class KnownPrices:
-    """Prices that were given first, then AWS's; not knowing one is no failure, since a launch may do without."""
-
-    def __init__(self, given: Prices, access: Access) -> None:
-        self._given = given
-        self._access = access
-        self._aws: Prices | None = None
-        self._silent = False
-
-    def hourly(self, instance_type: str, market: Market) -> float | None:
-        """USD per hour of one machine; None where nobody tells."""
-        own = self._given.hourly(instance_type, market)
-        if own is not None or self._silent:
-            return own
-        try:
-            if self._aws is None:
-                session = self._access.session()
-                self._aws = costs.aws_prices(session, session.region_name)
-            return self._aws.hourly(instance_type, market)
-        except ClusterError as error:
-            # One answer is enough: whoever can not be asked of one price can not be asked of the next.
-            self._silent = True
-            log.warning("AWS tells no prices (%s): give them with --price TYPE=USD", error)
-            return None
+def _aws_prices(access: Access) -> Prices:
+    session = access.session()
+    return costs.aws_prices(session, session.region_name)
 
 
 def show_estimate(estimate: Estimate, spec: ClusterSpec) -> None:

@@ -1,6 +1,7 @@
 """What a cluster will cost, before it is launched, and what it has cost. All amounts are US dollars, without tax."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nightreel.cluster.ec2 import Node, translated
-from nightreel.cluster.errors import RefusedError
+from nightreel.cluster.errors import ClusterError, RefusedError
 from nightreel.cluster.spec import ClusterSpec, Market
 
 if TYPE_CHECKING:
     import boto3
+
+log = logging.getLogger(__name__)
 
 # https://aws.amazon.com/ebs/pricing/: gp3 storage in us-east-1, USD per GB and month, billed by the second; other
 # regions ask up to twice as much.
@@ -77,6 +80,34 @@ def aws_prices(session: "boto3.Session", region: str) -> Prices:
             return _spot(ec2, instance_type) if market == "spot" else _on_demand(pricing, instance_type, region)
 
     return _Function(ask)
+
+
+class KnownPrices:
+    """Prices that were given first, then those that `others` gives; not knowing one is no failure.
+
+    `others` is called when it is needed for the first time. Once it fails it is not asked again, and the log says
+    `remedy`: whoever can not be asked of one price can not be asked of the next.
+    """
+
+    def __init__(self, given: Prices, others: Callable[[], Prices], *, remedy: str) -> None:
+        self._given = given
+        self._ask_for_others = others
+        self._others: Prices | None = None
+        self._remedy = remedy
+        self._silent = False
+
+    def hourly(self, instance_type: str, market: Market) -> float | None:
+        """USD per hour of one machine; None where nobody tells."""
+        own = self._given.hourly(instance_type, market)
+        if own is not None or self._silent:
+            return own
+        try:
+            self._others = self._others or self._ask_for_others()
+            return self._others.hourly(instance_type, market)
+        except ClusterError as error:
+            self._silent = True
+            log.warning("AWS tells no prices (%s): %s", error, self._remedy)
+            return None
 
 
 def _on_demand(pricing: Any, instance_type: str, region: str) -> float | None:

@@ -22,6 +22,9 @@ LAST_BAND = ("the other half", 0.5, 1.0)
 MOST_TRIALS = 200
 
 
+COST_NOTE = "In US dollars without tax, up to the moment when the report was written; traffic is not in it."
+
+
 @dataclass(frozen=True, kw_only=True)
 class CostLine:
     """What a machine has cost: US dollars, None where its price is not known."""
@@ -31,17 +34,17 @@ class CostLine:
     cost: float | None
 
 
-def write_report(bundle: Bundle, target: Path, *, costs: Sequence[CostLine] = ()) -> None:
-    """Write the report of a bundle, whole or not at all."""
+def write_report(bundle: Bundle, target: Path, *, costs: Sequence[CostLine] = (), cost_note: str = COST_NOTE) -> None:
+    """Write the report of a bundle, whole or not at all; `cost_note` is the sentence below what the machines cost."""
     draft = target.with_name(f".{target.name}.draft")
     try:
-        draft.write_text(render_report(bundle, costs=costs), encoding="utf-8")
+        draft.write_text(render_report(bundle, costs=costs, cost_note=cost_note), encoding="utf-8")
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def render_report(bundle: Bundle, *, costs: Sequence[CostLine] = ()) -> str:
+def render_report(bundle: Bundle, *, costs: Sequence[CostLine] = (), cost_note: str = COST_NOTE) -> str:
     """Return the page. All that is not known is said to be so."""
     metadata = bundle.metadata
     name = str(metadata.dataset.get("name", "unknown"))
@@ -52,7 +55,7 @@ def render_report(bundle: Bundle, *, costs: Sequence[CostLine] = ()) -> str:
         _popularity(bundle),
         _search(metadata.details.get("search")),
         _timings(metadata.details.get("timings")),
-        _costs(costs),
+        _costs(costs, cost_note),
     ]
     return PAGE.format(title=escape(f"Nightreel: {name}, run {metadata.run_id}"), body="\n".join(sections))
 
@@ -248,14 +251,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _costs(costs: Sequence[CostLine]) -> str:
+def _dollars(amount: float) -> str:
+    return f"${amount:.2f}" if amount >= 0.1 else f"${amount:.4f}"
+
+
+def _costs(costs: Sequence[CostLine], note: str) -> str:
     if not costs:
         return _section("Cost", _paragraph("Not known here: no machine was rented for this run, or none was counted."))
     rows = [
-        [line.what, f"{line.hours:.2f} h", "unknown" if line.cost is None else f"${line.cost:.2f}"] for line in costs
+        [line.what, _duration(line.hours * 3600), "unknown" if line.cost is None else _dollars(line.cost)]
+        for line in costs
     ]
     known = [line.cost for line in costs if line.cost is not None]
-    total = f"${sum(known):.2f}" if len(known) == len(costs) else f"${sum(known):.2f} and what is unknown"
+    total = _dollars(sum(known)) + ("" if len(known) == len(costs) else " and what is unknown")
     return _section(
         "Cost",
         bars(
@@ -263,5 +271,5 @@ def _costs(costs: Sequence[CostLine]) -> str:
             [Bar(label=line.what[:34], value=line.cost, text=row[2]) for line, row in zip(costs, rows, strict=True)],
         ),
         _table(["machine", "time", "cost"], [*rows, ["together", "", total]]),
-        _paragraph("In US dollars without tax, up to the moment when the bundle was fetched; traffic is not in it."),
+        _paragraph(note),
     )

@@ -64,7 +64,7 @@ def test_a_master_that_stays_away_ends_the_wait(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_cluster_that_is_gone_ends_the_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     [event] = events(monkeypatch, NoClusterError("no running master"))
-    assert event["error"] == "no running master"
+    assert event == {"error": "no running master", "gone": True}
 
 
 def test_the_deadline_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,11 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from nightreel.airflow import money
-from nightreel.airflow.money import ApproveCost, meter, summed
+from nightreel.airflow.money import ApproveCost, meter, summed, write_run_report
+from nightreel.bundle.reader import open_bundle
 from nightreel.cluster.cost import fixed_prices
 from nightreel.cluster.ec2 import Node
+from tests.web.made_bundles import make_bundle
 
 NOW = datetime.now(UTC)
 PRICES = fixed_prices({"m7i.large": 0.1})
@@ -65,7 +67,7 @@ def test_a_run_above_the_cap_waits_for_somebody(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_price_that_nobody_knows_holds_no_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = MagicMock(hourly=lambda *_: None)
-    monkeypatch.setattr(money, "OperatorsPrices", lambda *_, **__: nobody)
+    monkeypatch.setattr(money.Reach, "prices", lambda *_: nobody)
     with pytest.raises(AirflowFailException, match="is not known"):
         approve(above_cap="refuse")
 
@@ -122,3 +124,15 @@ def test_a_machine_that_runs_is_not_the_last_word(tmp_path: Path) -> None:
 
 def test_a_run_without_a_cluster_has_cost_nothing(tmp_path: Path) -> None:
     assert summed(tmp_path) == {"usd": 0, "machines": 0, "machine_seconds": 0, "final": False}
+
+
+@pytest.mark.parametrize(("state", "until"), [("terminated", "to its end"), ("running", "when the bundle was fetched")])
+def test_the_report_has_what_was_estimated_and_what_was_metered(tmp_path: Path, state: str, until: str) -> None:
+    make_bundle(tmp_path / "similarity.arrow")
+    cost = meter(tmp_path, [node("i-1", hours=1, state=state)], PRICES)["usd"]
+    report = write_run_report(
+        open_bundle(tmp_path / "similarity.arrow"), {"hourly": 0.3, "worst_case": 2.4}
+    ).read_text()
+    assert f"${cost:.2f}" in report
+    assert "estimated at $0.3000 per hour and at most $2.40" in report
+    assert until in report

@@ -1,4 +1,5 @@
 from collections import defaultdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -6,8 +7,9 @@ from unittest.mock import MagicMock
 import pytest
 
 from nightreel.airflow import operators
-from nightreel.airflow.operators import DestroyCluster
+from nightreel.airflow.operators import DestroyCluster, FetchBundle, TrainSimilarity
 from nightreel.airflow.plan import RunPlan
+from nightreel.cluster.errors import JobError, NoClusterError
 from nightreel.cluster.logs import Collected
 
 CONTEXT: Any = {"outlet_events": defaultdict(MagicMock), "dag_run": MagicMock(run_id="1"), "ti": MagicMock()}
@@ -51,3 +53,29 @@ def test_logs_that_can_not_be_had_keep_no_machine_alive(
 
     monkeypatch.setattr(operators, "fetch_logs", fail)
     assert destroy.execute(CONTEXT) == {"instances": 0}
+
+
+def test_a_report_that_can_not_be_completed_fails_no_teardown(destroy: DestroyCluster) -> None:
+    bundle = Path(destroy.run_plan.bundle)
+    bundle.parent.mkdir()
+    bundle.write_bytes(b"no bundle")
+    assert destroy.execute(CONTEXT) == {"instances": 0}
+
+
+def test_a_step_that_meets_no_cluster_says_what_to_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise NoClusterError("no running master")
+
+    monkeypatch.setattr(operators.lifecycle, "on_master", gone)
+    step = FetchBundle(task_id="fetch", plan={})
+    step.__dict__ |= {"run_plan": MagicMock(bundle="b.arrow"), "reach": MagicMock()}
+    with pytest.raises(NoClusterError, match=r"no running master\. .* clear launch_cluster with everything downstream"):
+        step.execute(CONTEXT)
+
+
+def test_a_cluster_that_went_away_meanwhile_is_told_from_a_job_that_failed() -> None:
+    step = TrainSimilarity(task_id="train", plan={}, collected={}, job_timeout=timedelta(hours=1))
+    with pytest.raises(NoClusterError, match="clear launch_cluster"):
+        step.resume(CONTEXT, {"error": "no running master", "gone": True})
+    with pytest.raises(JobError, match="did not end in time"):
+        step.resume(CONTEXT, {"error": "the job did not end in time"})

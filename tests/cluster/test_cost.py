@@ -7,7 +7,16 @@ import pytest
 from botocore.stub import Stubber
 
 from nightreel.cluster import cost
-from nightreel.cluster.cost import aws_prices, estimate, estimate_stopped, fixed_prices, metered, require_within
+from nightreel.cluster.cost import (
+    KnownPrices,
+    Prices,
+    aws_prices,
+    estimate,
+    estimate_stopped,
+    fixed_prices,
+    metered,
+    require_within,
+)
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.errors import ClusterError, RefusedError
 from nightreel.cluster.spec import ClusterSpec
@@ -210,3 +219,22 @@ def test_aws_prices_says_when_it_may_not_ask(session: Session) -> None:
     session.stubs["pricing"].add_client_error("get_products", "AccessDeniedException", "no pricing:GetProducts")
     with pytest.raises(ClusterError, match=r"could not look up the on-demand price of c7i\.large"):
         aws_prices(session, "eu-west-1").hourly("c7i.large", "on-demand")  # type: ignore[arg-type]
+
+
+def test_a_given_price_goes_before_that_of_others() -> None:
+    prices = KnownPrices(fixed_prices({"c7i.large": 0.5}), lambda: PRICES, remedy="")
+    assert prices.hourly("c7i.large", "spot") == 0.5
+    assert prices.hourly("m7i.large", "spot") == 0.2
+
+
+def test_who_can_not_tell_one_price_is_not_asked_for_the_next(caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    def refuse() -> Prices:
+        asked.append("once")
+        raise ClusterError("no permission")
+
+    prices = KnownPrices(fixed_prices({"c7i.large": 0.5}), refuse, remedy="give them yourself")
+    assert [prices.hourly(kind, "spot") for kind in ("m7i.large", "r7i.large", "c7i.large")] == [None, None, 0.5]
+    assert asked == ["once"]
+    assert "no permission): give them yourself" in caplog.text

@@ -144,7 +144,7 @@ def test_report_shows_a_search_best_first(tmp_path):
 
 def test_report_adds_costs_up_and_says_what_is_unknown(tmp_path):
     costs = [CostLine(what="master", hours=0.5, cost=0.05), CostLine(what="worker", hours=0.5, cost=None)]
-    assert "$0.05 and what is unknown" in render_report(make(tmp_path), costs=costs)
+    assert "$0.0500 and what is unknown" in render_report(make(tmp_path), costs=costs)
     assert "$0.12<" in render_report(make(tmp_path), costs=[costs[0], CostLine(what="w", hours=1, cost=0.07)])
 
 
