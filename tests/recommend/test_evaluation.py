@@ -52,6 +52,23 @@ def test_split_holds_out_a_fifth_and_repeats_itself(checkerboard):
     assert {q.user for q in split_users(checkerboard, seed=2).queries} != asking
 
 
+def test_split_hardly_changes_when_a_user_joins(checkerboard):
+    users, movies = np.append(checkerboard.users, [60] * 10), np.append(checkerboard.movies, np.arange(0, 20, 2))
+    joined = Likes.from_pairs(users, movies, user_count=61, movie_count=20)
+    was, now = (
+        {(q.user, n % TRIPLES_PER_USER): q.seeds.tolist() for n, q in enumerate(split_users(likes, seed=1).queries)}
+        for likes in (checkerboard, joined)
+    )
+    stayed = was.keys() & now.keys()
+    assert len(stayed) >= (12 - 1) * TRIPLES_PER_USER
+    assert {key: was[key] for key in stayed} == {key: now[key] for key in stayed}
+
+
+def test_models_judged_by_different_users_are_told_apart(checkerboard):
+    one, same, other = (split_users(checkerboard, seed=seed).protocol for seed in (1, 1, 2))
+    assert one == same != other
+
+
 def test_split_asks_with_all_of_a_users_likes(checkerboard):
     split = split_users(checkerboard, seed=1)
     assert len(split.queries) == 12 * TRIPLES_PER_USER
