@@ -248,6 +248,7 @@ class TrainSimilarity(LearningOperator):
         return [
             "--conf",
             "spark.log.level=ERROR",  # the job prints what an operator wants to read
+            *(word for name, value in self.run_plan.spark.items() for word in ("--conf", f"{name}={value}")),
             "--py-files",
             f"{payload}/nightreel.zip",
             f"{payload}/spark_jobs/{JOB}.py",

@@ -58,6 +58,7 @@ class RunPlan:
     above_cap: str = ASK
     prices: Mapping[str, Any] = field(default_factory=dict)
     archive: str | None = None
+    spark: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, plan: Mapping[str, Any]) -> Self:
@@ -135,6 +136,7 @@ class PlanRun(BaseOperator):
             above_cap=params["above_cap"],
             prices=settings.prices,
             archive=settings.archive,
+            spark=settings.spark,
             override_gate=bool(params["override_gate"]),
             **{field: Variable.get(variable, default=None) or None for field, variable in _OPTIONAL.items()},
         )

@@ -28,6 +28,8 @@ class Settings:
     """At most so many of a visitor's ratings count, the latest ones."""
     prices: Mapping[str, Any] = field(default_factory=dict)
     """USD per hour by instance type, instead of AWS's own."""
+    spark: Mapping[str, str] = field(default_factory=dict)
+    """Settings of Spark for the job, such as spark.executor.memory, besides those that suit the machines."""
     archive: str | None = None
     """s3://bucket/prefix under which logs, report and bundle of each run are kept besides."""
 
@@ -36,6 +38,10 @@ class Settings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= high:
                 raise ValueError(f"{_WHERE}: {name} must be a number above 0 and up to {high}, not {value!r}")
+        if not isinstance(self.spark, Mapping) or not all(
+            name.startswith("spark.") and isinstance(value, str) for name, value in self.spark.items()
+        ):
+            raise ValueError(f'{_WHERE}: spark must be an object such as {{"spark.executor.memory": "6g"}}')
         if self.archive is not None and not str(self.archive).startswith("s3://"):
             raise ValueError(f"{_WHERE}: archive must be s3://bucket/prefix, not {self.archive!r}")
 

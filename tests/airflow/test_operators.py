@@ -79,3 +79,13 @@ def test_a_cluster_that_went_away_meanwhile_is_told_from_a_job_that_failed() -> 
         step.resume(CONTEXT, {"error": "no running master", "gone": True})
     with pytest.raises(JobError, match="did not end in time"):
         step.resume(CONTEXT, {"error": "the job did not end in time"})
+
+
+def test_the_job_gets_the_operators_settings_of_spark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(operators, "find_layout", MagicMock())
+    monkeypatch.setattr(operators, "name_of", lambda _: "made up")
+    found = {"folder": str(tmp_path), "visitors": None, "winner": []}
+    step = TrainSimilarity(task_id="train", plan={}, collected=found, job_timeout=timedelta(hours=1))
+    step.__dict__["run_plan"] = MagicMock(arguments=["--rank", "8"], spark={"spark.executor.memory": "6g"})
+    command = " ".join(step._command())
+    assert "--conf spark.executor.memory=6g --py-files" in command

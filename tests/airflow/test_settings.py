@@ -25,6 +25,8 @@ def test_the_variable_gives_the_forms_defaults(monkeypatch: pytest.MonkeyPatch) 
         ('{"workers": 3}', "has workers; supported: form,"),
         ('{"approval_hours": 0}', "approval_hours must be a number above 0"),
         ('{"publish_within_hours": "3"}', "publish_within_hours must be a number"),
+        ('{"spark": {"spark.executor.memory": 6}}', "spark must be an object such as"),
+        ('{"spark": {"--master": "local"}}', "spark must be an object such as"),
         ('{"archive": "/tmp"}', "archive must be s3://"),
     ],
 )
