@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from urllib.parse import parse_qsl
 
 import pytest
 from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
-from django.utils.html import escape
 from pydantic import TypeAdapter
 
 from recommender import api_schemas, exports, publishing
@@ -147,11 +147,11 @@ def test_model_names_what_the_filters_may_name(client, model):
 
 
 def test_page_of_the_api_names_every_operation(client):
-    page = client.get("/api/").content.decode()
+    page = unescape(client.get("/api/").content.decode())
     document = client.get("/api/v1/openapi.json").json()
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            assert escape(operation["summary"]) in page
+            assert operation["summary"] in page
             assert path in page
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import BytesIO
 
@@ -10,7 +12,7 @@ from django.utils import timezone
 
 from nightreel.bundle.schema import BundleError
 from recommender import publishing
-from recommender.model_store import store
+from recommender.model_store import ServedModel, store
 from recommender.models import Activation, Movie, StoredBundle, bundles_folder
 from tests.web.made_bundles import IDS, MOVIES, MadeBundle
 
@@ -163,3 +165,25 @@ def test_store_asks_the_database_again_only_when_another_model_serves(
     second = receive(make(run_id="second"))
     publishing.activate(second)
     assert store.current().sha256 == second.sha256
+
+
+def test_nobody_waits_while_the_next_model_is_opened(make, model, receive, monkeypatch):
+    opens, may_open = threading.Event(), threading.Event()
+    open_bundle = ServedModel.open
+
+    def slow(stored):
+        opens.set()
+        assert may_open.wait(60)
+        return open_bundle(stored)
+
+    publishing.activate(receive(make(run_id="second")))
+    activation = Activation.objects.current()
+    monkeypatch.setattr(ServedModel, "open", slow)
+    monkeypatch.setattr(Activation.objects, "current", lambda: activation)  # threads have databases of their own here
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(store.current)
+        assert opens.wait(60)
+        assert store.current().sha256 == model.sha256
+        may_open.set()
+        assert first.result(60).stored.run_id == "second"
+    assert store.current().stored.run_id == "second"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from nightreel.bundle.reader import Bundle
 from nightreel.recommend.diversity import number_series
@@ -14,6 +15,9 @@ from recommender.movie_rows import external_id
 from recommender.questions import Filters, QuestionError
 
 Flags = npt.NDArray[np.bool_]
+
+EXAMPLE = (("Toy Story", 1995), ("The Lion King", 1994), ("Aladdin", 1992))
+"""Films that most people know, for whoever has no idea; offered where the model has them all."""
 
 FAME_BANDS = {2: (0.0, 1 / 3), 1: (0.0, 2 / 3), -1: (1 / 3, 1.0), -2: (2 / 3, 1.0)}
 """Which part of all ratings, counted from the best known movie on, a position of the slider keeps."""
@@ -54,6 +58,13 @@ class Catalogue:
         self.decades: list[int] = [decade for decade in np.unique(self._decades).tolist() if decade]
         self._better_known = _share_better_known(bundle.rating_counts)
         self.series = number_series(titles.to_pylist())
+        rows = [self._named_exactly(title, year) for title, year in EXAMPLE]
+        self.example: list[Film] = [] if None in rows else [self.film(row) for row in rows if row is not None]
+
+    def _named_exactly(self, title: str, year: int) -> int | None:
+        _, titles, years, _, _ = self._named
+        rows = pc.indices_nonzero(pc.and_(pc.equal(titles, title), pc.equal(years, year)))
+        return rows[0].as_py() if len(rows) else None
 
     def film(self, row: int) -> Film:
         """Return the movie of a row: from the file, since asking the database took longer than scoring."""

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from nightreel.recommend.taste_model import DEFAULT_TASTE
 from recommender.answers import similar
 from recommender.api import MODEL_HEADER
 from recommender.cards import film_card, poster_url, similar_cards, tone
@@ -46,6 +47,7 @@ def film(request: HttpRequest, movie_id: int) -> HttpResponse:
         "similar": alike,
         "attributed": details is not None or any(card.poster for card in alike),
         "stars": stars("mine", None),
+        "default_taste": f"{DEFAULT_TASTE:g}",
         "page_url": request.build_absolute_uri(),
     }
     response = render(request, "recommender/film.html", context | _standing(model, movie))

@@ -94,6 +94,7 @@ def models(request: HttpRequest) -> HttpResponse:
         "bundles": bundles,
         "lines": nightly_lines([entry.bundle.metadata.get("evaluation", []) for entry in reversed(history)]),
         "nights": len(history),
+        "messages": messages.get_messages(request),
         "view_box": f"0 0 {WIDTH} {HEIGHT}",
         "quality": [] if current is None else quality_rows(current.bundle.metadata.get("evaluation", [])),
     }

@@ -42,7 +42,7 @@ class ServedModel:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """What its movies can be filtered by; the first to ask waits for it."""
+        """What its movies are called and can be filtered by."""
         return Catalogue(self.bundle)
 
     @property
@@ -99,9 +99,13 @@ class ModelStore:
         activation = Activation.objects.current()
         if activation is None:
             return None
-        with self._lock:
+        if not self._lock.acquire(blocking=opened is None) and opened is not None:
+            return opened.model  # another thread opens the next one; until it is done the one before answers
+        try:
             model = self._model(activation)
             self._opened = _Opened(model=model, marker=marker, until=now + ASKED_AGAIN_AFTER)
+        finally:
+            self._lock.release()
         return model
 
     def _model(self, activation: Activation) -> ServedModel:
@@ -110,9 +114,11 @@ class ModelStore:
         if opened is not None and opened.sha256 == activation.bundle_id:
             return opened if opened.activation == activation.pk else replace(opened, activation=activation.pk)
         try:
-            return replace(ServedModel.open(activation.bundle), activation=activation.pk)
+            model = replace(ServedModel.open(activation.bundle), activation=activation.pk)
+            _ = model.catalogue  # what takes longest, before anybody waits for it
         except (BundleError, ValueError, OSError) as error:
             raise ModelUnavailable(f"Model {activation.bundle_id} cannot be opened: {error}.") from error
+        return model
 
 
 def _marker_path() -> Path:

@@ -27,11 +27,9 @@ from recommender.questions import (
     Seed,
     read_hidden,
 )
-from recommender.search import fold, search
 
 TEMPLATE = "recommender/page.html"
 RESULTS = "recommender/results.html"
-EXAMPLE = (("Toy Story", 1995), ("The Lion King", 1994), ("Aladdin", 1992))
 DRAW_BUTTON = "draw"
 
 
@@ -166,7 +164,7 @@ def _render(
         "fame_words": FAMES[question.filters.fame],
         "chosen_filters": _count_chosen(question.filters),
         "hide": ",".join(map(str, question.filters.hidden)),
-        "example": None if named or question.answerable else _example(model),
+        "example": "" if named or question.answerable else _example(model),
         "page_url": request.build_absolute_uri(),
     }
     return render(request, TEMPLATE, shared | context, status=status)
@@ -176,12 +174,7 @@ def _count_chosen(filters: Filters) -> int:
     return len(filters.genres) + len(filters.without) + len(filters.decades) + bool(filters.fame)
 
 
-def _example(model: ServedModel) -> str | None:
-    """Return the query of the example, when the model knows its films."""
-    seeds = []
-    for title, year in EXAMPLE:
-        found = search(f"{title} ({year})", dataset=model.dataset, known=model.knows, limit=1)
-        if not found or found[0].year != year or found[0].search_key != fold(title):
-            return None
-        seeds.append(Seed(movie_id=found[0].movie_id, rating=5))
-    return Question(seeds=tuple(seeds)).query_string()
+def _example(model: ServedModel) -> str:
+    """Return the query of the example, "" when the model does not know its films."""
+    seeds = tuple(Seed(movie_id=film.movie_id, rating=5) for film in model.catalogue.example)
+    return Question(seeds=seeds).query_string() if seeds else ""
