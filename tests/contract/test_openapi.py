@@ -46,7 +46,7 @@ def token(model, monkeypatch):
     return ApiToken.objects.issue(name="tester", scopes=[UPLOAD, EXPORT], lifetime=None)[1]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 + 10 * EXAMPLES)
 @document.parametrize()
 @settings(
     max_examples=EXAMPLES,

@@ -39,7 +39,7 @@ ASKED = [
     "/api/v1/recommendations?seed=100:5",
     "/api/v1/movies?q=matrix",
 ]
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600 + EXAMPLES // 10)]
 
 
 @pytest.fixture(autouse=True)
