@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from io import BytesIO
 
 import pytest
 from django.test import Client
@@ -130,7 +131,12 @@ def test_hostile_headers_methods_and_bodies(model, sent):
     def send(method, path, headers, body):
         client.cookies.clear()
         answer = client.generic(
-            method, path, body, content_type=headers.get("content-type", "text/plain"), headers=headers
+            method,
+            path,
+            body,
+            content_type=headers.get("content-type", "text/plain"),
+            headers=headers,
+            **{"wsgi.input": BytesIO(body)},  # as a server gives it: a length that is a lie ends it early
         )
         sent[str(answer.status_code)] += 1
         assert answer.status_code < 500, answer.content
