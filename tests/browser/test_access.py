@@ -22,6 +22,8 @@ PAGES = {
     "film": f"/films/{STRADA}",
     "list": "/list",
     "privacy": "/privacy",
+    "model": "/model/",
+    "API": "/api/",
 }
 UNFOLD = "() => document.querySelectorAll('details').forEach((details) => { details.open = true; })"
 REMEMBERED = """() => {
