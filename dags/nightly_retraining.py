@@ -50,7 +50,9 @@ with DAG(
     tags=["nightreel"],
     on_failure_callback=RunFailed(),
     deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,  # a manual run has no logical date
+        # Not DAGRUN_QUEUED_AT: with it Airflow 3.3 refuses to clear a task (apache/airflow#70368). So a run that is
+        # triggered without a logical date has no deadline.
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
         interval=settings.publish_within,
         callback=AsyncCallback(deadline_missed),
     ),

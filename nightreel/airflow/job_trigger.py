@@ -24,7 +24,7 @@ class JobTrigger(BaseTrigger):
     """
 
     def __init__(
-        self, *, cluster: str, job: str, aws_conn_id: str, ssh_conn_id: str, deadline: float, poll_seconds: float = 2.0
+        self, *, cluster: str, job: str, aws_conn_id: str, ssh_conn_id: str, deadline: float, poll_seconds: float = 1.0
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it without annotations
         self.cluster = cluster

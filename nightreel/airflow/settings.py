@@ -19,7 +19,7 @@ class Settings:
     form: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of the trigger form, by field. The nights that come by schedule run with them."""
     publish_within_hours: float = 3.0
-    """A run that has not ended so long after it was due is told about."""
+    """A run that has not ended so long after its logical date is told about."""
     approval_hours: float = 1.0
     """How long a run above the cap waits for somebody to approve it, before it fails."""
     skip_without_new_ratings: bool = False

@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,12 @@ class AirflowClient:
         answer = self._http.get("/importErrors").raise_for_status().json()
         return [error["stack_trace"] for error in answer["import_errors"]]
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any], *, run_id: str | None = None) -> str:
-        """Start a run with these parameters; its id."""
-        body = {"logical_date": None, "conf": dict(conf)} | ({"dag_run_id": run_id} if run_id else {})
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any], *, run_id: str | None = None, logical_date: datetime | None = None
+    ) -> str:
+        """Start a run with these parameters; its id. Airflow's form gives a logical date: when it was opened."""
+        moment = logical_date.isoformat() if logical_date else None
+        body = {"logical_date": moment, "conf": dict(conf)} | ({"dag_run_id": run_id} if run_id else {})
         return str(self._http.post(f"/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -160,8 +164,8 @@ class AirflowClient:
         return found
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> str:
-        """A task's log as plain text, one message a line."""
-        return "\n".join(str(line.get("event", line)) for line in self.log_entries(dag_id, run_id, task_id, try_number))
+        """A task's log as plain text, one message a line; exceptions with their kind and sentence."""
+        return "\n".join(_in_words(entry) for entry in self.log_entries(dag_id, run_id, task_id, try_number))
 
     def log_entries(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[dict[str, Any]]:
         """A task's log, message by message, each with its logger."""
@@ -170,13 +174,13 @@ class AirflowClient:
         found: list[dict[str, Any]] = answer.json()["content"]
         return found
 
-    def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
-        """Clear tasks of a run, with everything downstream of them."""
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str], *, only_failed: bool = False) -> None:
+        """Clear tasks of a run, with everything downstream of them, or with what failed of it."""
         body = {
             "dag_run_id": run_id,
             "task_ids": task_ids,
             "include_downstream": True,
-            "only_failed": False,
+            "only_failed": only_failed,
             "dry_run": False,
         }
         self._http.post(f"/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
@@ -201,6 +205,11 @@ class AirflowClient:
         """Do as a user who marks a run `success` or `failed`."""
         self._http.patch(f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state}).raise_for_status()
 
+    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Do as a user who marks a task `success` or `failed`."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self._http.patch(path, json={"new_state": state}).raise_for_status()
+
     def asset_events(self, name: str) -> list[dict[str, Any]]:
         """What was said with each version of an Asset, the latest first."""
         found = self._http.get("/assets", params={"name_pattern": name}).raise_for_status().json()["assets"]
@@ -223,3 +232,8 @@ class AirflowClient:
     def run_url(self, dag_id: str, run_id: str) -> str:
         """The page of a run in the UI."""
         return f"{self._url}/dags/{dag_id}/runs/{run_id}"
+
+
+def _in_words(entry: Mapping[str, Any]) -> str:
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]
+    return "\n".join([str(entry.get("event", entry)), *errors])

@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 from airflow.sdk import CronTriggerTimetable
+from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables import trigger
@@ -107,6 +108,8 @@ def test_the_deadline_is_told_by_a_module_that_can_be_imported() -> None:
     [alert] = DAG.deadline if isinstance(DAG.deadline, list) else [DAG.deadline]
     assert alert.callback.path == "nightreel.airflow.notify.deadline_missed"
     assert alert.interval == timedelta(hours=3)
+    # Tasks of a run with a deadline by its queueing can not be cleared in Airflow 3.3.2.
+    assert alert.reference is DeadlineReference.DAGRUN_LOGICAL_DATE
 
 
 def test_the_reaper_comes_every_hour() -> None:

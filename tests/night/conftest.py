@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from nightreel.cli.demo import DAG, Stack, running_stack
 from nightreel.recommend.datasets import cache_folder
@@ -14,10 +16,15 @@ from tests.night.night import BUCKET, Night, Webhook, client_of, until
 
 USERS = 300
 """Of the data set; enough for the gate to judge by, and quickly trained on."""
+LEAST_RATED = 5
+"""Movies with fewer ratings are left out, so that the baselines are quickly there."""
+SMALL_JVM = "-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 SETTINGS = {
     "approval_hours": 0.003,
     "prices": {"c7i.large": 0.1, "m7i.large": 0.1},
     "archive": f"s3://{BUCKET}/runs",
+    # Jobs of a minute on shared cores: the plainest compiler and collector.
+    "spark": dict.fromkeys(("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"), SMALL_JVM),
 }
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +35,9 @@ def _some_real_ratings(folder: Path) -> Path:
     if small and small.is_dir():
         shutil.copytree(small, folder)
         lines = (folder / "ratings.csv").read_text().splitlines()
-        kept = [line for line in lines[1:] if int(line.split(",")[0]) <= USERS]
+        some = [line for line in lines[1:] if int(line.split(",")[0]) <= USERS]
+        rated = Counter(line.split(",")[1] for line in some)
+        kept = [line for line in some if rated[line.split(",")[1]] >= LEAST_RATED]
         (folder / "ratings.csv").write_text("\n".join([lines[0], *kept]) + "\n")
         return folder
     if (cache_folder() / "ml-100k").is_dir():
@@ -85,6 +94,18 @@ def first_model(stack: Stack) -> str:
     model = stack.site.served_model()
     assert model is not None
     return model
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, for operators and visitors."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on PATH: `apt-get install chromium` brings one")
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -78,7 +79,8 @@ class Night:
     def begin(cls, stack: Stack, **conf: Any) -> "Night":
         client = until(stack.airflow.client, within=60, what="a login")
         run_id = f"night-{uuid.uuid4().hex[:8]}"
-        client.trigger(DAG, CONF | conf, run_id=run_id)
+        # With a logical date, as from the form of the UI: nights by schedule have one, and a deadline by it.
+        client.trigger(DAG, CONF | conf, run_id=run_id, logical_date=datetime.now(UTC))
         return cls(stack, client, run_id)
 
     @staticmethod
@@ -189,8 +191,11 @@ class Night:
 
     # ---- doing
 
-    def clear(self, *tasks: str) -> None:
-        self.client.clear(DAG, self.run_id, list(tasks))
+    def clear(self, *tasks: str, only_failed: bool = False) -> None:
+        self.client.clear(DAG, self.run_id, list(tasks), only_failed=only_failed)
+
+    def fail(self, task: str) -> None:
+        self.client.set_task_state(DAG, self.run_id, task, "failed")
 
     def mark(self, state: str) -> None:
         self.client.set_run_state(DAG, self.run_id, state)
@@ -231,8 +236,8 @@ class Night:
             self.stack.services.start(service)
 
     def kill_worker(self, task: str) -> None:
-        """SIGKILL to the process of a running task."""
-        until(lambda: self._kill_worker(task), within=60, what=f"a process of {task}")
+        """SIGKILL to the process of a task, as soon as it has one."""
+        until(lambda: self._kill_worker(task), within=PATIENCE, what=f"a process of {task}")
 
     def _kill_worker(self, task: str) -> bool:
         tasks = self.client.task_instances(DAG, self.run_id)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from nightreel.cli.demo import DAG, Stack
 from nightreel.local.airflow import PASSWORD, USER
@@ -20,10 +20,9 @@ PICTURES = os.environ.get("NIGHTREEL_PICTURES")
 
 
 @pytest.fixture
-def page(stack: Stack) -> Iterator[Page]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light").new_page()
+def page(stack: Stack, browser: Browser) -> Iterator[Page]:
+    with browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light") as context:
+        page = context.new_page()
         page.set_default_timeout(120_000)
         page.goto(f"{stack.airflow.url}/auth/login/")
         page.fill("input[name=username]", USER)
@@ -31,7 +30,6 @@ def page(stack: Stack) -> Iterator[Page]:
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile(r"^(?!.*login)"))
         yield page
-        browser.close()
 
 
 def picture(page: Page, name: str) -> None:
@@ -74,11 +72,11 @@ def test_scheduled_night_goes_green_by_itself(stack: Stack, begin: type[Night], 
     known = set(client.run_ids(DAG))
     file = code / "nightly_retraining.py"
     was = file.read_text()
-    soon = datetime.now(UTC) + timedelta(minutes=2)
+    soon = datetime.now(UTC) + timedelta(minutes=4)
     small = "form({**settings.form, 'workers': 1, 'instance_type': 'c7i.large', 'rank': 16, 'iterations': 4})"
     file.write_text(was.replace('"0 3 * * *"', f'"{soon:%M %H} * * *"').replace("form(settings.form)", small))
     try:
-        [run_id] = until(lambda: set(client.run_ids(DAG)) - known, within=400, what="the scheduled run")
+        [run_id] = until(lambda: set(client.run_ids(DAG)) - known, within=900, what="the scheduled run")
         night = Night(stack, client, run_id)
         assert run_id.startswith("scheduled__")
         assert night.outcome() == GOOD, night.why()

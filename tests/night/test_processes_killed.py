@@ -1,5 +1,8 @@
 """Processes of Airflow die at every step: the night ends well all the same, with one cluster and one Spark job."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from nightreel.cli.demo import Stack
@@ -11,77 +14,74 @@ GOOD = Outcome(colour="success", left=0, spark_runs=1)
 MACHINES = 2
 SLOW_LAUNCH = Fault(kind="delay", action="RunInstances", seconds=8)
 SLOW_END = Fault(kind="delay", action="TerminateInstances", seconds=8)
+OTHER_STEPS = (
+    "plan",
+    "collect_ratings",
+    "approve_cost",
+    "train_similarity",
+    "fetch_bundle",
+    "quality_gate",
+    "publish_bundle",
+    "verdict",
+)
 
 
-def ended_well(stack: Stack, night: Night, *, before: str | None) -> None:
-    """Green, nothing left, one job, the machines of one cluster, and the new model."""
+@contextmanager
+def ends_well(stack: Stack, begin: type[Night], *, seed: int, fault: Fault | None = None) -> Iterator[Night]:
+    """A night in which something dies; green, nothing left, one job, the machines of one cluster, and a new model."""
+    before = stack.site.served_model()
+    if fault:
+        stack.sandbox.inject(fault)
+    night = begin.begin(stack, seed=seed)
+    yield night
     assert night.outcome() == GOOD, night.why()
     assert night.machines() == MACHINES
     assert stack.site.served_model() not in (None, before)
 
 
 def test_worker_killed_while_it_launches(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    stack.sandbox.inject(SLOW_LAUNCH)
-    night = begin.begin(stack, seed=1)
-    night.reach_call("RunInstances", "launch_cluster")
-    night.kill_worker("launch_cluster")
-    ended_well(stack, night, before=before)
+    with ends_well(stack, begin, seed=1, fault=SLOW_LAUNCH) as night:
+        night.reach_call("RunInstances", "launch_cluster")
+        night.kill_worker("launch_cluster")
 
 
 def test_worker_killed_while_it_bootstraps(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    night = begin.begin(stack, seed=2)
-    night.reach("bootstrap_spark", "running")
-    night.kill_worker("bootstrap_spark")
-    ended_well(stack, night, before=before)
+    with ends_well(stack, begin, seed=2) as night:
+        night.reach("bootstrap_spark", "running")
+        night.kill_worker("bootstrap_spark")
 
 
 def test_worker_killed_while_it_destroys(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    stack.sandbox.inject(SLOW_END)
-    night = begin.begin(stack, seed=3)
-    night.reach("destroy_cluster", "running")
-    night.kill_worker("destroy_cluster")
-    ended_well(stack, night, before=before)
+    with ends_well(stack, begin, seed=3, fault=SLOW_END) as night:
+        night.reach("destroy_cluster", "running")
+        night.kill_worker("destroy_cluster")
+
+
+def test_worker_killed_at_every_other_step(stack: Stack, begin: type[Night]) -> None:
+    with ends_well(stack, begin, seed=9) as night:
+        for step in OTHER_STEPS:
+            night.kill_worker(step)
+        night.end()
+        assert all(night.tries(step) > 1 for step in OTHER_STEPS)
 
 
 def test_scheduler_killed_while_it_launches(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    stack.sandbox.inject(SLOW_LAUNCH)
-    night = begin.begin(stack, seed=4)
-    night.reach_call("RunInstances", "launch_cluster")
-    night.restart(night.kill("scheduler"))
-    ended_well(stack, night, before=before)
+    with ends_well(stack, begin, seed=4, fault=SLOW_LAUNCH) as night:
+        night.reach_call("RunInstances", "launch_cluster")
+        night.restart(night.kill("scheduler"))
 
 
-def test_scheduler_killed_while_spark_runs(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    night = begin.begin(stack, seed=5)
-    night.reach_spark()
-    night.restart(night.kill("scheduler"))
-    ended_well(stack, night, before=before)
-
-
-def test_triggerer_killed_while_spark_runs(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    night = begin.begin(stack, seed=6)
-    night.reach_spark()
-    night.restart(night.kill("triggerer"))
-    ended_well(stack, night, before=before)
-
-
-def test_api_server_killed_while_spark_runs(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    night = begin.begin(stack, seed=7)
-    night.reach_spark()
-    night.restart(night.kill("api-server"))
-    ended_well(stack, night, before=before)
-
-
-def test_all_of_airflow_killed_while_spark_runs(stack: Stack, begin: type[Night]) -> None:
-    before = stack.site.served_model()
-    night = begin.begin(stack, seed=8)
-    night.reach_spark()
-    night.restart(night.kill("api-server", "scheduler", "triggerer", "dag-processor"))
-    ended_well(stack, night, before=before)
+@pytest.mark.parametrize(
+    ("seed", "parts"),
+    [
+        (5, ("scheduler",)),
+        (6, ("triggerer",)),
+        (7, ("api-server",)),
+        (8, ("api-server", "scheduler", "triggerer", "dag-processor")),
+    ],
+    ids=["scheduler", "triggerer", "api-server", "all"],
+)
+def test_killed_while_spark_runs(stack: Stack, begin: type[Night], seed: int, parts: tuple[str, ...]) -> None:
+    with ends_well(stack, begin, seed=seed) as night:
+        night.reach_spark()
+        night.restart(night.kill(*parts))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nightreel.bundle.publish import publish
+from nightreel.bundle.reader import open_bundle
 from nightreel.cli.demo import Stack
 from tests.night.better_bundle import better_than
 from tests.night.night import Night, Outcome, Webhook, until
@@ -62,7 +63,8 @@ def test_gate_says_no(stack: Stack, begin: type[Night], webhook: Webhook, tmp_pa
     better = better_than(newest, tmp_path / "better.arrow")
     publish(better, server=stack.site.url, token=stack.site.token)
     served = stack.site.served_model()
-    night = begin.begin(stack, seed=34)
+    # Only models that the same users judged are compared, and the seed says which.
+    night = begin.begin(stack, seed=open_bundle(newest).metadata.parameters["seed"])
     assert night.outcome() == RED
     assert (night.states()["quality_gate"], night.states()["publish_bundle"]) == ("failed", "upstream_failed")
     assert (night.tries("quality_gate"), stack.site.served_model()) == (1, served)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TABLE = HERE.parents[1] / "docs" / "nights.md"
-ROW = re.compile(r"^\| .* \| `(?P<test>test_\w+)` \|$", re.MULTILINE)
+ROW = re.compile(r"^\| .* \| `(?P<test>test_\w+)(?:\[[\w-]+\])?` \|$", re.MULTILINE)
 
 
 def nights() -> set[str]:
