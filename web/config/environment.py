@@ -15,8 +15,24 @@ HALF_A_GIBIBYTE = 512 * 1024**2
 
 
 def text(name: str, default: str = "") -> str:
-    """Return NIGHTREEL_SITE_<name>, or the default when it is unset or blank."""
-    return os.environ.get(PREFIX + name, "").strip() or default
+    """Return NIGHTREEL_SITE_<name>, or what the file of NIGHTREEL_SITE_<name>_FILE holds, or the default."""
+    return _given(PREFIX + name) or default
+
+
+def database_url() -> str:
+    """Return DATABASE_URL, or what the file of DATABASE_URL_FILE holds, or "" for SQLite."""
+    return _given("DATABASE_URL")
+
+
+def _given(variable: str) -> str:
+    """Return a variable's value; the file that <variable>_FILE names stands in, for secrets that no process shows."""
+    if value := os.environ.get(variable, "").strip():
+        return value
+    file = os.environ.get(f"{variable}_FILE", "").strip()
+    try:
+        return Path(file).read_text().strip() if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{variable}_FILE is {file!r}, which can not be read: {error}") from error
 
 
 def flag(name: str, *, default: bool) -> bool:

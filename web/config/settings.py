@@ -7,6 +7,7 @@ for serving is said by `config.checks`, which every management command and `conf
 from django.utils.csp import CSP
 
 from config import environment
+from config.database import database
 
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(debug=DEBUG)
@@ -66,19 +67,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": NIGHTREEL_DATA_FOLDER / "db.sqlite3",
-        "CONN_MAX_AGE": None,  # opening the file anew cost a third of an answer
-        "OPTIONS": {
-            # Readers never wait for the writer, and a writer takes its lock before it reads what it will change.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-        },
-    }
-}
+DATABASES = {"default": database(environment.database_url(), folder=NIGHTREEL_DATA_FOLDER)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_I18N = False
 USE_TZ = True
