@@ -18,6 +18,6 @@ def compile_set(name: str, *constraints: str) -> None:
 
 if __name__ == "__main__":
     compile_set("dev")
-    for deployable in ("airflow", "spark", "web", "setup"):
+    for deployable in ("airflow", "spark", "web", "sandbox", "setup"):
         compile_set(deployable, "dev")
     compile_set("awscli")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from nightreel.cli.output import aside, console
 from nightreel.recommend import datasets
 from nightreel.recommend.generated import FORMS, World, write_world
+from nightreel.recommend.layouts import DatasetError, find_layout
 
 data_app = typer.Typer(help="Get ratings to train on.", no_args_is_help=True)
 
@@ -21,6 +23,20 @@ def fetch(name: Annotated[str, typer.Argument(help="A data set; `nightreel data 
     """Fetch a data set into the cache, checked, and show its licence."""
     folder = datasets.fetch(name)
     console.print(f"{name} is in {folder}. Licence: {datasets.licence_of(name)}")
+
+
+@data_app.command()
+def ensure(folder: Annotated[Path, typer.Argument(help="A folder that is to hold ratings.")]) -> None:
+    """Let a folder hold ratings: what it has already, or else a copy of those that can be had."""
+    try:
+        console.print(f"{folder} holds {datasets.name_of(find_layout(folder))} already.")
+        return
+    except DatasetError:
+        if folder.is_dir() and any(entry.name != "lost+found" for entry in folder.iterdir()):
+            raise  # something that the operator put there, and that can not be read
+    found = datasets.find_dataset()
+    shutil.copytree(found, folder, dirs_exist_ok=True)
+    console.print(f"{found.name} is in {folder}. Licence: {datasets.licence_of(found.name)}")
 
 
 @data_app.command("list")

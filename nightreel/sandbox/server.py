@@ -124,7 +124,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
     except OSError as error:
         raise SandboxError(
             f"can not listen on {settings.address}:{settings.port} ({error.strerror}); choose another port with --port "
-            "(0 picks a free one) or another network with --network"
+            "(0 picks a free one) or another network with --network. Of a network in 10.0.0.0/8 this machine must have "
+            "the addresses: ip route add local 10.N.0.0/17 dev lo"
         ) from error
     with listener:
         yield listener

@@ -69,8 +69,11 @@ class Settings:
 
     @property
     def address(self) -> str:
-        """The endpoint's address: the loopback network's third, which EC2 reserves in every subnet."""
-        return str(self.loopback[2])
+        """The endpoint's address: the network's third, which EC2 reserves in every subnet.
+
+        Hosts of the kind `machines` have a network that is theirs alone, so there it is the loopback network's.
+        """
+        return str((self.loopback if self.hosts == "machines" else self.network)[2])
 
 
 def state_folder(given: Path | None = None) -> Path:
@@ -96,10 +99,16 @@ def _network(text: str, kind: str) -> IPv4Network:
         network = ip_network(text)
     except ValueError as error:
         raise SandboxError(f"{text!r} is not a network: {error}") from error
-    wide, example = ("10.0.0.0/8", DEFAULT_MACHINES_NETWORK) if kind == "machines" else ("127.0.0.0/8", DEFAULT_NETWORK)
-    if not isinstance(network, IPv4Network) or network.prefixlen != 16 or not network.subnet_of(IPv4Network(wide)):
+    wide = ("10.0.0.0/8",) if kind == "machines" else ("127.0.0.0/8", "10.0.0.0/8")
+    example = DEFAULT_MACHINES_NETWORK if kind == "machines" else DEFAULT_NETWORK
+    if (
+        not isinstance(network, IPv4Network)
+        or network.prefixlen != 16
+        or not any(network.subnet_of(IPv4Network(each)) for each in wide)
+    ):
         raise SandboxError(
-            f"the network {text} is of no use to hosts of the kind {kind!r}; choose a /16 in {wide}, such as {example}"
+            f"the network {text} is of no use to hosts of the kind {kind!r}; choose a /16 in {' or '.join(wide)}, such "
+            f"as {example}"
         )
     if number(network) == 0:
         raise SandboxError(f"the network {network} is where the machine's own services live; choose {example}")

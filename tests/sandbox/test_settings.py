@@ -97,3 +97,7 @@ def test_a_network_that_was_not_named_is_refused_naming_the_one_that_was() -> No
         claimed(loopback, asked=asked),
     ):
         pass
+
+
+def test_hosts_that_are_processes_may_have_addresses_that_other_machines_reach() -> None:
+    assert Settings.resolve(network="10.78.0.0/16").address == "10.78.0.2"
