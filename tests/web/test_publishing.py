@@ -187,3 +187,13 @@ def test_nobody_waits_while_the_next_model_is_opened(make, model, receive, monke
         may_open.set()
         assert first.result(60).stored.run_id == "second"
     assert store.current().stored.run_id == "second"
+
+
+def test_receive_bounds_how_many_wait_and_takes_a_removed_one_again(make, receive):
+    oldest = make(run_id="oldest")
+    stored = receive(oldest)
+    others = [receive(make(run_id=f"other {number}")) for number in range(publishing.MOST_WAITING)]
+    assert not stored.path.exists()
+    assert receive(oldest).path.exists()
+    assert not others[0].path.exists()
+    assert all(other.path.exists() for other in others[1:])

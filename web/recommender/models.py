@@ -36,6 +36,14 @@ def bundles_folder() -> Path:
     return Path(settings.NIGHTREEL_DATA_FOLDER) / "bundles"
 
 
+class StoredBundleQuerySet(models.QuerySet["StoredBundle"]):
+    """Questions about what came."""
+
+    def with_files(self) -> Self:
+        """Keep those of which a file is there: few, however many came."""
+        return self.filter(pk__in={file.stem for file in bundles_folder().glob("*.*")})
+
+
 class StoredBundle(models.Model):
     """A bundle that was uploaded and found valid; its name is its SHA-256."""
 
@@ -46,6 +54,8 @@ class StoredBundle(models.Model):
     metadata = models.JSONField(help_text="the bundle's own metadata, as it was written")
     uploaded = models.DateTimeField(auto_now_add=True)
     refused = models.TextField(blank=True, default="", help_text="why its last activation failed, if it did")
+
+    objects = StoredBundleQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.sha256[:12]} ({self.run_id})"

@@ -157,6 +157,8 @@ def _store(draft: Path, bundle: Bundle, sha256: str) -> tuple[StoredBundle, bool
         if new:
             draft.replace(stored.path)
             _sync_folder(stored.path.parent)
+            stored.uploaded = timezone.now()  # also when its file was removed before: it waits from now on
+            stored.save(update_fields=["uploaded"])
     logger.info("bundle %s of run %s: %s", sha256, stored.run_id, "stored" if new else "already here")
     return stored, new
 
@@ -241,7 +243,7 @@ def _remove_old_files() -> None:
     with transaction.atomic():  # writers wait for each other, so nobody activates what is being removed
         kept = set(Activation.objects.latest_bundles(1 + KEPT_BEFORE))
         waiting = timezone.now() - UNUSED_FOR
-        for stored in StoredBundle.objects.exclude(pk__in=kept):
+        for stored in StoredBundle.objects.with_files().exclude(pk__in=kept):
             if stored.activations.exists() or stored.uploaded < waiting:
                 _remove_files(stored)
 
@@ -249,7 +251,8 @@ def _remove_old_files() -> None:
 def _remove_waiting() -> None:
     """Delete the files of the uploads that nobody activated, but for the newest few."""
     with transaction.atomic():
-        for stored in StoredBundle.objects.filter(activations=None).order_by("-uploaded", "-pk")[MOST_WAITING:]:
+        waiting = StoredBundle.objects.with_files().filter(activations=None)
+        for stored in waiting.order_by("-uploaded", "-pk")[MOST_WAITING:]:
             _remove_files(stored)
 
 
