@@ -37,9 +37,15 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(browser, site):
+def complaints():
+    """What went wrong in the browser or went elsewhere; a test that wants it so takes it out."""
+    return []
+
+
+@pytest.fixture
+def visit(browser, site, complaints):
     """Open the page; at the end nothing may have gone elsewhere or failed, not even by the policy's refusal."""
-    contexts, complaints = [], []
+    contexts = []
 
     def open_page(path="/", **options):
         context = browser.new_context(**options)

@@ -46,6 +46,21 @@ def test_card_says_where_the_model_comes_from_and_how_good_it_is(client, model):
         assert word in page
 
 
+def test_card_shows_nested_metadata_as_lists(client, model):
+    said = {"stars": {"0.5": 1370}, "searched": [{"rank": 64}], "<b>": ["<i>"]}
+    StoredBundle.objects.update(metadata=model.stored.metadata | {"parameters": said})
+    page = client.get("/model/").content.decode()
+    assert "<dt>0.5</dt><dd>1,370</dd>" in page
+    assert "rank 64" in page
+    assert "<dt>&lt;b&gt;</dt><dd>&lt;i&gt;</dd>" in page
+    assert "{" not in page
+
+
+def test_pages_that_name_no_icon_have_one(client):
+    page = client.get("/favicon.ico", follow=True)
+    assert (page.status_code, page["Content-Type"]) == (200, "image/svg+xml")
+
+
 def test_card_without_a_model(client):
     assert "No model is published yet" in text(client.get("/model/"))
 

@@ -15,6 +15,7 @@ from recommender.models import Activation, ApiToken, Movie, StoredBundle
 admin.site.site_header = admin.site.site_title = "Nightreel"
 admin.site.index_title = "Administration"
 admin.site.site_url = "/staff/models/"
+admin.site.login_template = "recommender/login.html"  # Django's has no heading for those who listen
 
 
 class ReadOnly:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -15,12 +15,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from recommender import publishing, reports
 from recommender.api_docs import MODEL_HEADER
+from recommender.facts import LONGEST, facts_of
 from recommender.models import Activation, StoredBundle
 from recommender.quality_plot import HEIGHT, WIDTH, nightly_lines, quality_rows
 
 SHOWN_ACTIVATIONS, SHOWN_BUNDLES = 30, 50
-SHOWN_PARAMETERS = 40
-LONGEST_VALUE = 200
 
 
 @require_safe
@@ -35,10 +34,10 @@ def card(request: HttpRequest) -> HttpResponse:
         "stored": stored,
         "activation": activation,
         "created": _moment(metadata.get("created")),
-        "dataset": _facts(metadata.get("dataset")),
-        "parameters": _facts(metadata.get("parameters")),
-        "versions": _facts(metadata.get("versions")),
-        "revision": str(metadata.get("code_revision", "unknown"))[:LONGEST_VALUE],
+        "dataset": facts_of(metadata.get("dataset")),
+        "parameters": facts_of(metadata.get("parameters")),
+        "versions": facts_of(metadata.get("versions")),
+        "revision": str(metadata.get("code_revision", "unknown"))[:LONGEST],
         "quality": quality_rows(metadata.get("evaluation", [])),
         "history": Activation.objects.select_related("bundle").order_by("-pk")[:SHOWN_ACTIVATIONS],
     }
@@ -53,21 +52,6 @@ def _moment(text: Any) -> Any:
         return parse_datetime(str(text)) or str(text)
     except ValueError:
         return str(text)
-
-
-def _facts(mapping: Any) -> list[tuple[str, str]]:
-    """Return a mapping of the metadata as lines; what is nested or long is shortened, for it came from outside."""
-    if not isinstance(mapping, Mapping):
-        return []
-    return [
-        (str(name).replace("_", " ")[:LONGEST_VALUE], _shown(value))
-        for name, value in list(mapping.items())[:SHOWN_PARAMETERS]
-    ]
-
-
-def _shown(value: Any) -> str:
-    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]} …"
 
 
 @never_cache
@@ -106,25 +90,31 @@ def models(request: HttpRequest) -> HttpResponse:
 def activate(request: HttpRequest) -> HttpResponse:
     """Make the chosen model serve; when it fails its smoke query, say why: the one before goes on."""
     stored = get_object_or_404(StoredBundle, sha256=request.POST.get("sha256", ""))
-    try:
+
+    def switch() -> str:
         publishing.activate(stored)
-    except publishing.ActivationError as error:
-        messages.error(request, f"{error} The model that served before goes on.")
-    else:
-        messages.success(request, f"Run {stored.run_id} serves now.")
-    return redirect("models")
+        return f"Run {stored.run_id} serves now."
+
+    return _told(request, switch, otherwise="The model that served before goes on.")
 
 
 @staff_member_required
 @require_POST
 def roll_back(request: HttpRequest) -> HttpResponse:
     """Go back to the model before, when it is still the one that was shown beside the button."""
+
+    def switch() -> str:
+        return f"Back at run {publishing.roll_back(expected=request.POST.get('sha256', '')).run_id}."
+
+    return _told(request, switch, otherwise="Nothing was changed.")
+
+
+def _told(request: HttpRequest, switch: Callable[[], str], *, otherwise: str) -> HttpResponse:
+    """Show the models again with what came of a switch."""
     try:
-        earlier = publishing.roll_back(expected=request.POST.get("sha256", ""))
+        messages.success(request, switch())
     except publishing.ActivationError as error:
-        messages.error(request, f"{error} Nothing was changed.")
-    else:
-        messages.success(request, f"Back at run {earlier.run_id}.")
+        messages.error(request, f"{error} {otherwise}")
     return redirect("models")
 
 

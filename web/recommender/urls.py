@@ -12,6 +12,7 @@ urlpatterns = [
     path("posters/<str:tmdb_id>.jpg", films.poster, name="poster"),
     path("list", pages.your_list, name="list"),
     path("privacy", pages.privacy, name="privacy"),
+    path("favicon.ico", pages.favicon, name="favicon"),
     path("robots.txt", pages.robots, name="robots"),
     path("remember/consent", remembering.consent, name="consent"),
     path("remember/ratings", remembering.ratings, name="ratings-of-visitor"),
