@@ -1,116 +1,130 @@
 """What it costs, and gives, to choose ten movies that differ.
 
-    python -m benchmarks.diversity --ratings DIR
+    python -m benchmarks.diversity [--ratings FOLDER]
 
-The three-seed evaluation on held-out users, each position of the slider with the plain ten best beside the ten that
-the site chooses: NDCG@10 with the paired standard error of the difference, and how many of ten movies share a series
-with an earlier one of them. Factors come from a small implicit ALS here (Hu, Koren and Volinsky 2008), without Spark.
+Trains by `nightreel train` without a fifth of the users and asks for them, from three of their likes each: at every
+position of the slider the plain ten best beside the ten that the site chooses. NDCG@10 over the rest of their likes
+with the paired standard error of the difference over users, and how many of ten movies share a series with an earlier
+one of them. FOLDER has ratings in MovieLens' CSV layout (default: ml-latest-small, as `nightreel data fetch` gets it).
 """
 
-from __future__ import annotations
-
 import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
 
+from benchmarks import report
+from nightreel.bundle.reader import Bundle, open_bundle
+from nightreel.recommend import datasets
 from nightreel.recommend.diversity import number_series, select_diverse
-from nightreel.recommend.evaluation import Query, Split, paired_error, split_users
-from nightreel.recommend.population import Moments, describe_movies
-from nightreel.recommend.ratings import Likes, find_layout
-from nightreel.recommend.taste_model import DEFAULT_PATH, TASTES, TasteModel
-from nightreel.recommend.titles import read_movies
+from nightreel.recommend.evaluation import TOP, Split, split_users, standard_error
+from nightreel.recommend.ratings import Likes
+from nightreel.recommend.taste_model import HIGHEST_RATING, TASTES, Scores, TasteModel
 
-RANK, ROUNDS, ALPHA, REG = 64, 8, 2.0, 10.0
-DISCOUNTS = 1 / np.log2(np.arange(2, 12))
+LIKED_FROM = 4
+HEADER = (
+    "position",
+    "NDCG@10, plain",
+    "NDCG@10, different",
+    "ratio",
+    "difference",
+    "sequels of ten, plain",
+    "different",
+)
 
-Matrix = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
+Rows = Sequence[int]
 
 
 def main() -> None:
     """Print one line per position of the slider."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ratings", type=Path, required=True)
-    layout = find_layout(parser.parse_args().ratings)
-    likes, ids = read_likes(layout.ratings)
-    titles = read_movies(layout)
-    series = number_series([titles[movie_id].title for movie_id in ids])
-    split = split_users(likes, seed=7)
-    model = fit(split.training)
-    users = np.array([query.user for query in split.queries])
-    print(f"{len(split.queries)} queries of {len(set(users.tolist()))} users, {len(ids)} movies")
+    parser.add_argument("--ratings", type=Path, help="a folder in MovieLens' CSV layout")
+    parser.add_argument("--seed", type=int, default=7, help="of the split")
+    given = parser.parse_args()
+    folder = given.ratings or datasets.fetch("ml-latest-small")
+    table = pyarrow.csv.read_csv(folder / "ratings.csv")
+    user_ids, movie_ids, likes = likes_of(table)
+    split = split_users(likes, seed=given.seed)
+    with tempfile.TemporaryDirectory(prefix="nightreel-diversity-") as name:
+        bundle = train(folder, table, held_out=user_ids[split.held_out], scratch=Path(name))
+        lines = measure(bundle, split, movie_ids)
+    print(f"{report.machine()}; {folder.name}\n\n{report.table(HEADER, lines)}")
+
+
+def likes_of(table: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Likes]:
+    """Return the ids of users and of movies, ascending, and the likes by their places among these."""
+    user_ids, users = np.unique(table["userId"].to_numpy(), return_inverse=True)
+    movie_ids, movies = np.unique(table["movieId"].to_numpy(), return_inverse=True)
+    liked = table["rating"].to_numpy() >= LIKED_FROM
+    size = {"user_count": len(user_ids), "movie_count": len(movie_ids)}
+    return user_ids, movie_ids, Likes.from_pairs(users[liked], movies[liked], **size)
+
+
+def train(folder: Path, table: pa.Table, *, held_out: npt.NDArray[np.int64], scratch: Path) -> Bundle:
+    """Train on the ratings of everybody else."""
+    shutil.copytree(folder, scratch / "ratings", ignore=shutil.ignore_patterns("ratings.csv"))
+    kept = table.filter(pa.array(~np.isin(table["userId"].to_numpy(), held_out)))
+    pyarrow.csv.write_csv(kept, scratch / "ratings" / "ratings.csv")
+    command = [str(Path(sys.executable).with_name("nightreel")), "train", "--ratings", str(scratch / "ratings")]
+    bundle = scratch / "model.arrow"
+    subprocess.run([*command, "--no-evaluate", "--out", str(bundle)], check=True, env=os.environ, stdout=sys.stderr)
+    return open_bundle(bundle)
+
+
+def measure(bundle: Bundle, split: Split, movie_ids: npt.NDArray[np.int64]) -> list[tuple[str, ...]]:
+    """Ask all queries at each position; the rows of the table."""
+    model = TasteModel.from_bundle(bundle)
+    series = number_series(bundle.titles)
+    rows_of = bundle.rows_of(movie_ids.tolist())  # -1 where the training knows nothing of a movie
+    lines = []
     for name, taste in TASTES.items():
-        plain, diverse = (judge(model, split, series, taste=taste, diverse=how) for how in (False, True))
-        error = paired_error(users, diverse[0] - plain[0]) or 0.0
-        print(
-            f"{name:<12} NDCG@10 plain {plain[0].mean():.3f}, different {diverse[0].mean():.3f} "
-            f"(ratio {diverse[0].mean() / plain[0].mean():.3f}, difference ± {error:.3f}); "
-            f"sequels among ten {plain[1].mean():.2f} → {diverse[1].mean():.2f}"
-        )
+        users: list[int] = []
+        plain: list[tuple[float, int]] = []
+        different: list[tuple[float, int]] = []
+        for query in split.queries:
+            seeds = [row for row in rows_of[query.seeds].tolist() if row >= 0]
+            if not seeds:
+                continue
+            scores = model.score(seeds=seeds, ratings=[HIGHEST_RATING] * len(seeds), taste=taste)
+            users.append(query.user)
+            for found, rows in ((plain, scores.top(TOP)), (different, chosen(scores, model, series, seeds))):
+                found.append((ndcg(rows, rows_of[query.targets]), len(rows) - len(set(series[rows].tolist()))))
+        lines.append(line(name, np.array(users), np.array(plain).T, np.array(different).T))
+    print(f"{len(users)} queries of {len(set(users))} users, {len(bundle):,} movies", file=sys.stderr)
+    return lines
 
 
-def read_likes(path: Path) -> tuple[Likes, list[int]]:
-    """Return the likes (4 stars and more) of a MovieLens CSV file, and the movie ids of the columns."""
-    table = np.genfromtxt(path, delimiter=",", skip_header=1, usecols=(0, 1, 2))
-    liked = table[table[:, 2] >= 4]
-    ids, movies = np.unique(liked[:, 1].astype(np.int64), return_inverse=True)
-    users, owners = np.unique(liked[:, 0].astype(np.int64), return_inverse=True)
-    return Likes.from_pairs(owners, movies, user_count=len(users), movie_count=len(ids)), ids.tolist()
+def chosen(scores: Scores, model: TasteModel, series: npt.NDArray[np.int32], seeds: Rows) -> Rows:
+    """The ten that the site would choose."""
+    allowed = np.ones(len(scores.values), dtype=bool)
+    allowed[list(seeds)] = False
+    return select_diverse(scores.values, allowed=allowed, embedding=model.embedding, series=series, count=TOP).rows
 
 
-def fit(likes: Likes) -> TasteModel:
-    """Fit the taste model to likes."""
-    matrix = np.zeros((likes.user_count, likes.movie_count), dtype=bool)
-    matrix[likes.users, likes.movies] = True
-    rng = np.random.default_rng(7)
-    movies = rng.normal(scale=0.1, size=(likes.movie_count, RANK))
-    for _ in range(ROUNDS):
-        users = half_step(matrix, movies)
-        movies = half_step(matrix.T, users)
-    activity = matrix.sum(axis=1)
-    active = activity > 0
-    moments = Moments.of_users(users[active].astype(np.float32), activity[active])
-    embedding, prior = describe_movies(movies.astype(np.float32), moments)
-    return TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=DEFAULT_PATH)
+def ndcg(rows: Rows, targets: npt.NDArray[np.int64]) -> float:
+    """NDCG of an answer; targets that the model does not know are missed."""
+    discounts = 1 / np.log2(np.arange(2, TOP + 2))
+    hits = np.isin(rows, targets)
+    return float((hits * discounts[: len(hits)]).sum() / discounts[: min(TOP, len(targets))].sum())
 
 
-def half_step(matrix: npt.NDArray[np.bool_], fixed: Matrix) -> Matrix:
-    """Solve one side of implicit ALS for the other being fixed."""
-    ground = fixed.T @ fixed + REG * np.eye(RANK)
-    solved = np.zeros((len(matrix), RANK))
-    for row, liked in enumerate(matrix):
-        chosen = fixed[liked]
-        if len(chosen):
-            solved[row] = np.linalg.solve(ground + ALPHA * chosen.T @ chosen, (1 + ALPHA) * chosen.sum(axis=0))
-    return solved
-
-
-def judge(
-    model: TasteModel, split: Split, series: npt.NDArray[np.int32], *, taste: float, diverse: bool
-) -> tuple[Matrix, Matrix]:
-    """Return NDCG@10 and the number of repeated series for each query."""
-    judged = [judge_one(model, query, series, taste=taste, diverse=diverse) for query in split.queries]
-    ndcg, repeats = np.array(judged, dtype=np.float64).T
-    return ndcg, repeats
-
-
-def judge_one(
-    model: TasteModel, query: Query, series: npt.NDArray[np.int32], *, taste: float, diverse: bool
-) -> tuple[float, int]:
-    """Ask one query."""
-    seeds: Sequence[int] = query.seeds.tolist()
-    scores = model.score(seeds=seeds, ratings=[5.0] * len(seeds), taste=taste)
-    rows = scores.top(10)
-    if diverse:
-        allowed = np.ones(len(scores.values), dtype=bool)
-        allowed[seeds] = False
-        rows = select_diverse(scores.values, allowed=allowed, embedding=model.embedding, series=series, count=10).rows
-    hits = np.isin(rows, query.targets)
-    possible = min(10, len(query.targets))
-    repeated = len(rows) - len(set(series[rows].tolist()))
-    return float((hits * DISCOUNTS).sum() / DISCOUNTS[:possible].sum()), repeated
+def line(name: str, users: npt.NDArray[np.int64], plain: Floats, different: Floats) -> tuple[str, ...]:
+    """A position's row: `plain` and `different` are (2, queries), NDCG and repeated series."""
+    before, after = plain[0].mean(), different[0].mean()
+    error = standard_error(users, different[0] - plain[0])
+    shown = f"{after - before:+.4f} ± {error:.4f}" if error is not None else "–"
+    sequels = [f"{found[1].mean():.2f}" for found in (plain, different)]
+    return (name, f"{before:.3f}", f"{after:.3f}", f"{after / before:.3f}", shown, *sequels)
 
 
 if __name__ == "__main__":

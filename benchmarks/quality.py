@@ -11,6 +11,7 @@ ml-latest-small and ml-100k, as `nightreel data fetch` gets them.
 import argparse
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ from benchmarks.quality_baselines import UserKNN, implicit_als
 from nightreel.recommend import datasets
 from nightreel.recommend.baselines import Ease, FactorCosine, ItemKNN, MostPopular
 from nightreel.recommend.evaluation import CONFIDENCE, Split, split_users
+from nightreel.recommend.layouts import find_layout
+from nightreel.recommend.movie_files import read_movies
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "spark_jobs"))
 import parameter_search
 import preferences
+import ratings_input
 import train_similarity as job
+from ratings_input import load_ratings
 
 SHRINKS = (0.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 LAMBDAS = (100.0, 300.0, 1000.0, 3000.0)
@@ -45,10 +50,11 @@ def main() -> None:
     parser.add_argument("--rank", help="factors per movie (default: the job's)")
     given = parser.parse_args()
     builder = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
     spark = builder.config("spark.driver.memory", "2g").config("spark.log.level", "ERROR").getOrCreate()
     spark.conf.set("spark.sql.shuffle.partitions", 4)
-    for module in (job, parameter_search, preferences):
-        spark.sparkContext.addPyFile(module.__file__)  # what runs on the executors names functions of the job
+    for module in (job, parameter_search, preferences, ratings_input):
+        spark.sparkContext.addPyFile(str(module.__file__))  # what runs on the executors names functions of the job
     print(f"{report.machine()}; three seeds, NDCG@10, 95 % interval over users\n")
     for folder in given.data or [datasets.fetch("ml-latest-small"), datasets.fetch("ml-100k")]:
         extra = ["--rank", given.rank] if given.rank else []
@@ -58,9 +64,10 @@ def main() -> None:
 
 def measure(spark: SparkSession, options: argparse.Namespace) -> None:
     """Print one data set's table."""
-    layout = job.find_layout(options.ratings)
-    ratings = job.read_ratings(spark, layout).persist()
-    counts = job.count_ratings(ratings, layout)
+    layout = find_layout(options.ratings)
+    with tempfile.TemporaryDirectory() as scratch:
+        ratings = load_ratings(spark, layout, aside=Path(scratch) / "rejected.csv").rows
+    counts = job.count_ratings(ratings)
     likes = preferences.graded(ratings, threshold=options.like_threshold, half=options.half_like).persist()
     split = split_users(job.sample_likes(likes, counts, options)[1], seed=options.seed)
     found = job.evaluate_fit(
@@ -69,16 +76,17 @@ def measure(spark: SparkSession, options: argparse.Namespace) -> None:
         options,
         counts=counts,
         log=job.Log(),
-        movies=job.read_movies(layout),
+        movies=read_movies(layout).movies,
         baselines=lambda known, factors: [MostPopular(known), *sweep(split), FactorCosine(factors)],
     )
-    ours, others = found[:3], found[3:]
+    ours = [row for row in found if row["taste"] is not None]
+    others = [row for row in found if row["taste"] is None]
     best: dict[str, dict[str, Any]] = {}
     for row in others:
         kind = KIND.sub(" …" if "shrink" in row["model"] else "", row["model"])
         if kind not in best or row["ndcg"] + row["tail_ndcg"] > best[kind]["ndcg"] + best[kind]["tail_ndcg"]:
             best[kind] = row
-    name = datasets.name_of(layout.ratings.parent)
+    name = datasets.name_of(layout)
     print(f"\n{name}: {ours[0]['queries']} queries of {ours[0]['users']} users who are in no training data\n")
     header = ["model", "all", "tail", "shown", "tail shown", "balanced leads by, all", "in the tail"]
     print(report.table(header, [line(row, ours[1]) for row in [*ours, *best.values()]]), flush=True)
