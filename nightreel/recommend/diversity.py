@@ -80,10 +80,9 @@ def select_diverse(
 
 def _best(values: Float32, allowed: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.intp]:
     """Return the best allowed rows, best first, ties in row order."""
-    rows = np.flatnonzero(allowed)
-    if len(rows) > count:
-        among = values[rows]
-        rows = rows[among >= np.partition(among, -count)[-count]]
+    open_values = np.where(allowed, values, -np.inf)
+    last = np.partition(open_values, -count)[-count] if len(values) > count else -np.inf
+    rows = np.flatnonzero(allowed & (open_values >= last))
     best: npt.NDArray[np.intp] = rows[np.lexsort((rows, -values[rows]))][:count]
     return best
 
