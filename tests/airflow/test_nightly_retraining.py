@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -18,6 +19,7 @@ import reap_expired_clusters
 from nightreel.airflow.plan import longest_duration
 
 DAG = nightly_retraining.dag
+README = Path(__file__).parents[2] / "README.md"
 ORDER = [
     "plan",
     "collect_ratings",
@@ -86,6 +88,11 @@ def test_form_can_be_submitted_as_it_is() -> None:
 
 def test_dag_explains_itself() -> None:
     assert all(f"**{name}**" in DAG.doc_md for name in DAG.task_ids)
+
+
+def test_the_readme_draws_every_task() -> None:
+    _, picture, *_ = README.read_text().split("## How it fits together")[1].split("```")
+    assert [name for name in DAG.task_ids if name not in picture] == []
 
 
 def test_setting_it_up_waits_for_the_next_night(monkeypatch: pytest.MonkeyPatch) -> None:
