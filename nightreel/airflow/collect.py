@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -15,9 +15,6 @@ from nightreel.airflow.params import winner_arguments
 from nightreel.airflow.plan import RunPlan
 from nightreel.airflow.publishing import ON_PURPOSE, SITE
 from nightreel.airflow.storage import Bucket
-from nightreel.bundle.publish import fetch_published
-from nightreel.bundle.schema import BundleMetadata
-from nightreel.recommend.ratings import find_layout
 from nightreel.recommend.visitors import (
     ExportRefusedError,
     NoExportError,
@@ -26,6 +23,9 @@ from nightreel.recommend.visitors import (
     forget_others,
     write_visitors,
 )
+
+if TYPE_CHECKING:
+    from nightreel.bundle.schema import BundleMetadata
 
 VISITORS = "visitors.csv"
 
@@ -52,6 +52,8 @@ class CollectRatings(BaseOperator):
 
         Raises ExportError or PublishError when the site is away, which a retry may mend.
         """
+        from nightreel.recommend.layouts import find_layout
+
         plan = RunPlan.from_json(self.plan)
         folder = self._base(plan)
         layout = find_layout(folder)
@@ -111,10 +113,12 @@ class CollectRatings(BaseOperator):
         )  # fmt: skip
         return found
 
-    def _served(self, plan: RunPlan) -> BundleMetadata | None:
+    def _served(self, plan: RunPlan) -> "BundleMetadata | None":
         """What the site serves, where that matters."""
         if not (plan.last_winner or plan.skip_without_new_ratings):
             return None
+        from nightreel.bundle.publish import fetch_published
+
         served = fetch_published(server=Site.of_connection(self.site_conn_id).server)
         if plan.last_winner:
             was = json.dumps(dict(served.parameters)) if served else "nothing, so the job's defaults hold"
@@ -122,7 +126,7 @@ class CollectRatings(BaseOperator):
         return served
 
 
-def _knows(served: BundleMetadata | None, fingerprint: str, visitors: str | None) -> bool:
+def _knows(served: "BundleMetadata | None", fingerprint: str, visitors: str | None) -> bool:
     """Whether the served model was trained on these very ratings."""
     if served is None:
         return False

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
@@ -14,14 +14,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from nightreel.airflow.hooks import Reach
 from nightreel.airflow.params import REFUSE
 from nightreel.airflow.plan import RunPlan
-from nightreel.bundle.reader import Bundle
 from nightreel.bundle.reports import report_path
-from nightreel.cluster import cost
-from nightreel.cluster.cost import Estimate, Prices
-from nightreel.cluster.ec2 import Node
 from nightreel.cluster.errors import RefusedError
 from nightreel.cluster.spec import ClusterSpec
-from nightreel.recommend.report import CostLine, write_report
+
+if TYPE_CHECKING:
+    from nightreel.bundle.reader import Bundle
+    from nightreel.cluster.cost import Estimate, Prices
+    from nightreel.cluster.ec2 import Node
 
 ESTIMATE = "estimate"
 """Key under which the estimate lies, for the tasks behind."""
@@ -46,6 +46,8 @@ class ApproveCost(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """The estimate; AirflowFailException above the cap when the run is not to ask."""
+        from nightreel.cluster import cost
+
         plan = RunPlan.from_json(self.plan)
         spec = plan.spec(ssh_port=22)
         estimate = cost.estimate(spec, Reach(self.aws_conn_id, "", run=plan.cluster).prices(plan.prices))
@@ -93,12 +95,12 @@ def _who(event: Mapping[str, Any]) -> str:
     return str(name or "somebody")
 
 
-def as_plain(estimate: Estimate) -> dict[str, Any]:
+def as_plain(estimate: "Estimate") -> dict[str, Any]:
     """The estimate, ready for JSON: USD per hour, hours, USD in the worst case."""
     return {"hourly": estimate.hourly, "hours": estimate.hours, "worst_case": estimate.worst_case}
 
 
-def in_words(estimate: Estimate) -> list[str]:
+def in_words(estimate: "Estimate") -> list[str]:
     """The estimate line by line."""
     lines = [f"{line.count} × {line.what}: {_dollars(line.hourly)} per hour" for line in estimate.lines]
     return [
@@ -112,11 +114,13 @@ def _dollars(amount: float | None) -> str:
     return "an unknown price" if amount is None else f"${amount:.4f}" if amount < 1 else f"${amount:.2f}"
 
 
-def meter(folder: Path, nodes: Iterable[Node], prices: Prices) -> dict[str, Any]:
+def meter(folder: Path, nodes: "Iterable[Node]", prices: "Prices") -> dict[str, Any]:
     """Note what these machines of the run have cost so far, beside those noted before; the sums.
 
     EC2 forgets a terminated machine after an hour, and a run that is cleared launches others: what was noted stays.
     """
+    from nightreel.cluster import cost
+
     record = folder / RECORD
     noted = _read(record)
     now = datetime.now(UTC)
@@ -141,8 +145,10 @@ def summed(folder: Path) -> dict[str, Any]:
     }
 
 
-def write_run_report(bundle: Bundle, estimate: Mapping[str, Any] | None) -> Path:
+def write_run_report(bundle: "Bundle", estimate: Mapping[str, Any] | None) -> Path:
     """The report on a run's bundle, with what was estimated before and what was metered up to now; where it lies."""
+    from nightreel.recommend.report import CostLine, write_report
+
     target, folder = report_path(bundle.path), bundle.path.parent
     costs = [
         CostLine(what=line["what"], hours=line["hours"], cost=line["cost"]) for line in _read(folder / RECORD).values()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from airflow.providers.smtp.hooks.smtp import SmtpHook
 from airflow.sdk import BaseHook, BaseNotifier, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -35,6 +34,8 @@ def tell(subject: str, facts: Mapping[str, Any]) -> str:
 def _send(subject: str, text: str, facts: Mapping[str, Any]) -> str:
     connection = BaseHook.get_connection(CONNECTION)
     if connection.conn_type == "smtp":
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+
         with SmtpHook(smtp_conn_id=CONNECTION) as mail:
             mail.send_email_smtp(to=connection.extra_dejson["to"], subject=subject, html_content=f"<pre>{text}</pre>")
         return "e-mail"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
@@ -16,25 +16,19 @@ from nightreel.airflow import links
 from nightreel.airflow.assets import CLUSTER
 from nightreel.airflow.collect import VISITORS
 from nightreel.airflow.hooks import Reach
-from nightreel.airflow.job_trigger import JobTrigger
 from nightreel.airflow.money import ESTIMATE, RECORD, meter, write_run_report
 from nightreel.airflow.plan import RunPlan
 from nightreel.airflow.storage import Bucket
 from nightreel.bundle.provenance import code_revision
-from nightreel.bundle.reader import open_bundle, sha256_of, validate_bundle
 from nightreel.bundle.reports import report_path
-from nightreel.cluster import jobs, lifecycle
-from nightreel.cluster.bootstrap import PAYLOAD, ROOT, Payload, Runtime
-from nightreel.cluster.destroy import destroy_cluster
-from nightreel.cluster.ec2 import Node, find_nodes
 from nightreel.cluster.errors import ClusterError, JobError, NoClusterError
-from nightreel.cluster.launch import launch_machines
-from nightreel.cluster.lifecycle import Preparation
-from nightreel.cluster.logs import fetch_logs
 from nightreel.cluster.packaging import zip_package
-from nightreel.cluster.ssh import Connection
-from nightreel.recommend.datasets import name_of
-from nightreel.recommend.layouts import find_layout
+from nightreel.cluster.runtime import ROOT, Runtime
+
+if TYPE_CHECKING:
+    from nightreel.cluster.ec2 import Node
+    from nightreel.cluster.jobs import JobStatus
+    from nightreel.cluster.ssh import Connection
 
 JOB = "train_similarity"
 RESULT = ROOT / "result" / "similarity.arrow"
@@ -83,7 +77,7 @@ class ClusterOperator(BaseOperator):
         region = self.reach.region()
         return {links.Ec2Console.name: links.Ec2Console.of(self.run_plan.cluster, region=region)}
 
-    def _meter(self, nodes: Iterable[Node]) -> dict[str, Any]:
+    def _meter(self, nodes: "Iterable[Node]") -> dict[str, Any]:
         """What the run's machines have cost; nothing known is no reason to fail."""
         try:
             found = meter(self.run_plan.folder, nodes, self.reach.prices(self.run_plan.prices))
@@ -97,8 +91,10 @@ class ClusterOperator(BaseOperator):
         )  # fmt: skip
         return found
 
-    def _on_master[T](self, action: Callable[[Connection], T]) -> T:
+    def _on_master[T](self, action: "Callable[[Connection], T]") -> T:
         """Do it on the cluster's master. NoClusterError, with what to clear, when the cluster is gone."""
+        from nightreel.cluster import lifecycle
+
         with cluster_needed():
             return lifecycle.on_master(
                 self.reach.ec2(), self.run_plan.cluster, connect=self.reach.connect, action=action
@@ -119,6 +115,8 @@ class LaunchCluster(ClusterOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """What runs now: master's address and number of workers. Raises the cluster's errors."""
+        from nightreel.cluster.launch import launch_machines
+
         links.show(self, context)
         spec = self.run_plan.spec(ssh_port=self.reach.ssh_port())
         image = self.reach.image_for(spec)
@@ -161,6 +159,10 @@ class BootstrapSpark(LearningOperator):
 
     def execute(self, context: Context) -> str:
         """The address of the Spark master, once all workers are alive. Raises BootstrapError."""
+        from nightreel.cluster import lifecycle
+        from nightreel.cluster.bootstrap import Payload
+        from nightreel.recommend.layouts import find_layout
+
         plan = self.run_plan
         with tempfile.TemporaryDirectory() as scratch:
             code = zip_package(Path(nightreel.__file__).parent, Path(scratch) / "nightreel.zip")
@@ -172,7 +174,7 @@ class BootstrapSpark(LearningOperator):
                     **Payload.below("spark_jobs", Path(self.job_folder), pattern="*.py"),
                 }
             )
-            preparation = Preparation(
+            preparation = lifecycle.Preparation(
                 runtime=Runtime(wheelhouse=Path(plan.wheelhouse) if plan.wheelhouse else None),
                 payload=payload,
                 required_workers=plan.workers,
@@ -199,8 +201,10 @@ class TrainSimilarity(LearningOperator):
 
     def execute(self, context: Context) -> None:
         """Submit and defer. Raises ClusterError when there is no cluster to run on."""
+        from nightreel.airflow.job_trigger import JobTrigger
+        from nightreel.cluster import jobs
 
-        def submit(connection: Connection) -> bool:
+        def submit(connection: "Connection") -> bool:
             return jobs.submit_or_attach(connection, JOB, self._command(), runtime=Runtime())
 
         fresh = self._on_master(submit)
@@ -222,12 +226,14 @@ class TrainSimilarity(LearningOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Check how the job ended. Raises JobError with the end of its log."""
+        from nightreel.cluster import jobs
+
         if event.get("gone"):
             raise NoClusterError(f"{event['error']}. {REMEDY}")
         if "error" in event:
             raise JobError(event["error"])
 
-        def outcome(connection: Connection) -> tuple[jobs.JobStatus, str]:
+        def outcome(connection: "Connection") -> "tuple[JobStatus, str]":
             return jobs.status(connection, JOB), jobs.log_end(connection, JOB)
 
         status, log = self._on_master(outcome)
@@ -241,9 +247,15 @@ class TrainSimilarity(LearningOperator):
 
     def on_kill(self) -> None:
         """The task was ended while it was submitting: end the job too."""
+        from nightreel.cluster import jobs
+
         self._on_master(lambda connection: jobs.kill(connection, JOB))
 
     def _command(self) -> list[str]:
+        from nightreel.cluster.bootstrap import PAYLOAD
+        from nightreel.recommend.datasets import name_of
+        from nightreel.recommend.layouts import find_layout
+
         payload = f"~/{PAYLOAD}"
         return [
             "--conf",
@@ -271,9 +283,12 @@ class FetchBundle(ClusterOperator):
 
     def execute(self, context: Context) -> str:
         """The bundle's SHA-256. Raises ClusterError for a damaged transfer, BundleError for an invalid bundle."""
+        from nightreel.bundle.reader import sha256_of, validate_bundle
+        from nightreel.cluster.ec2 import find_nodes
+
         target = Path(self.run_plan.bundle)
 
-        def fetch(connection: Connection) -> str:
+        def fetch(connection: "Connection") -> str:
             connection.download(RESULT, target)
             aside = RESULT.with_suffix(".rejected.csv")  # rows that are no ratings, where there are any
             target.with_suffix(".rejected.csv").unlink(missing_ok=True)
@@ -321,6 +336,8 @@ class DestroyCluster(ClusterOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """What is left by kind of resource: zeros. Raises LeakError, ClusterError."""
+        from nightreel.cluster.destroy import destroy_cluster
+
         self._fetch_logs()
         done = destroy_cluster(self.reach.ec2(), self.run_plan.cluster)
         self.log.info("terminated %d instance(s); left: %s", done.instances, done.left)
@@ -338,6 +355,8 @@ class DestroyCluster(ClusterOperator):
 
     def _fetch_logs(self) -> None:
         """Into the run's folder, beside the bundle. No failure here may keep a machine alive."""
+        from nightreel.cluster.logs import fetch_logs
+
         target = self.run_plan.folder / "logs"
         try:
             found = fetch_logs(
@@ -354,6 +373,8 @@ class DestroyCluster(ClusterOperator):
 
     def _complete_report(self, estimate: dict[str, Any] | None) -> None:
         """Put what the machines have cost in the end into the report, where a bundle was fetched."""
+        from nightreel.bundle.reader import open_bundle
+
         if not Path(self.run_plan.bundle).is_file():
             return
         try:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -15,10 +15,9 @@ from nightreel.airflow.money import ESTIMATE, summed
 from nightreel.airflow.params import last_winner
 from nightreel.airflow.plan import WINNER, RunPlan
 from nightreel.airflow.storage import Bucket
-from nightreel.bundle.publish import fetch_published, publish
-from nightreel.bundle.reader import open_bundle
-from nightreel.bundle.schema import BundleMetadata
-from nightreel.recommend.gate import judge
+
+if TYPE_CHECKING:
+    from nightreel.bundle.schema import BundleMetadata
 
 SITE = "nightreel_site"
 ON_PURPOSE = "skipped_on_purpose"
@@ -61,6 +60,10 @@ class QualityGate(SiteOperator):
 
     def execute(self, context: Context) -> str:
         """The gate's sentence. AirflowFailException when it says no: trying again would not change its mind."""
+        from nightreel.bundle.publish import fetch_published
+        from nightreel.bundle.reader import open_bundle
+        from nightreel.recommend.gate import judge
+
         plan = RunPlan.from_json(self.plan)
         published = fetch_published(server=Site.of_connection(self.site_conn_id).server)
         candidate = open_bundle(plan.bundle).metadata
@@ -101,6 +104,9 @@ class PublishBundle(SiteOperator):
         if not plan.publish:
             context["ti"].xcom_push(key=ON_PURPOSE, value="a dry run")
             raise AirflowSkipException(f"a dry run: the bundle stays at {plan.bundle}")
+        from nightreel.bundle.publish import publish
+        from nightreel.bundle.reader import open_bundle
+
         site = Site.of_connection(self.site_conn_id)
         done = publish(plan.bundle, server=site.server, token=site.token)
         remember_winner(Path(plan.bundle))
@@ -117,7 +123,7 @@ class PublishBundle(SiteOperator):
         return done.sha256
 
 
-def quality(metadata: BundleMetadata) -> dict[str, Any]:
+def quality(metadata: "BundleMetadata") -> dict[str, Any]:
     """NDCG@10 of the model and of the best baseline, over all movies and in the long tail; empty without evaluation."""
     found: dict[str, Any] = {}
     for figure in ("ndcg", "tail_ndcg"):
@@ -130,6 +136,8 @@ def quality(metadata: BundleMetadata) -> dict[str, Any]:
 
 def remember_winner(bundle: Path) -> None:
     """Keep what a search found, beside the runs' folders, for the next nights to train by."""
+    from nightreel.bundle.reader import open_bundle
+
     winner = last_winner(open_bundle(bundle).metadata.parameters)
     if winner:
         draft = bundle.with_name(WINNER)

@@ -7,7 +7,6 @@ from airflow.sdk import BaseOperator, Context
 
 from nightreel.airflow.hooks import Reach
 from nightreel.cluster.errors import LeakError
-from nightreel.cluster.reap import reap, survey
 
 
 class ReapExpired(BaseOperator):
@@ -19,6 +18,8 @@ class ReapExpired(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """How many clusters are there, were removed and were spared. LeakError when one could not be removed."""
+        from nightreel.cluster.reap import reap, survey
+
         ec2 = Reach(self.aws_conn_id, "", run="").ec2()
         now = datetime.now(UTC)
         found = survey(ec2, now)

@@ -5,10 +5,9 @@ from datetime import timedelta
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from nightreel.bundle.publish import PublishRefusedError
-from nightreel.bundle.schema import BundleError
+from nightreel.bundle.errors import BundleError, PublishRefusedError
 from nightreel.cluster import errors
-from nightreel.recommend.ratings import DatasetError
+from nightreel.recommend.errors import DatasetError
 
 CAPACITY_DELAY = timedelta(seconds=float(os.environ.get("NIGHTREEL_CAPACITY_DELAY", "300")))
 

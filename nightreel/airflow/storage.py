@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
 
 class StorageError(RuntimeError):
     """A bucket does not hold what it should; the sentence says what was looked for."""
@@ -26,13 +24,19 @@ class Bucket:
             raise ValueError(f"{self.address!r} is no place in S3 such as s3://bucket/prefix")
         return name, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
+    @property
+    def _client(self) -> Any:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        return S3Hook(aws_conn_id=self.aws_conn_id).conn
+
     def download(self, folder: Path) -> int:
         """Copy all files below the prefix into `folder`, those alone that are not there yet; how many there are.
 
         Raises StorageError when there is none.
         """
         bucket, prefix = self._place
-        client: Any = S3Hook(aws_conn_id=self.aws_conn_id).conn
+        client = self._client
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         found = [entry for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
         if not found:
@@ -53,7 +57,7 @@ class Bucket:
     def upload(self, root: Path, files: Iterable[Path]) -> int:
         """Copy files to their path below `root`, under the prefix; how many. Repeating it replaces them by the same."""
         bucket, prefix = self._place
-        client: Any = S3Hook(aws_conn_id=self.aws_conn_id).conn
+        client = self._client
         count = 0
         for file in files:
             client.upload_file(str(file), bucket, prefix + file.relative_to(root).as_posix())

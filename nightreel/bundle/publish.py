@@ -10,20 +10,13 @@ from typing import Any
 
 import httpx
 
+from nightreel.bundle.errors import BundleError, PublishError, PublishRefusedError
 from nightreel.bundle.reader import sha256_of, validate_bundle
 from nightreel.bundle.reports import report_path
-from nightreel.bundle.schema import BundleError, BundleMetadata
+from nightreel.bundle.schema import BundleMetadata
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
 TIMEOUT = httpx.Timeout(120, connect=10)
-
-
-class PublishError(RuntimeError):
-    """The site did not take or activate the bundle; the sentence says what it answered."""
-
-
-class PublishRefusedError(PublishError):
-    """The site will refuse this token, or this bundle, every time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from nightreel.bundle.publish import PublishError
+from nightreel.bundle.errors import PublishError
 from nightreel.cli import cluster, demo, model, sandbox, serve
 from nightreel.cli.output import UsageError
 from nightreel.cluster.errors import ClusterError

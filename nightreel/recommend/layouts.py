@@ -13,15 +13,27 @@ from typing import Literal, TextIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nightreel.recommend.errors import DatasetError
+
+__all__ = [
+    "MOVIE_FIELDS",
+    "OWN",
+    "RATING_FIELDS",
+    "README",
+    "SUPPORTED",
+    "DatasetError",
+    "Layout",
+    "Table",
+    "find_layout",
+    "parse_columns",
+    "rows_of",
+]
+
 Form = Literal["csv", "parquet"]
 README = ("README.txt", "README")
 RATING_FIELDS, MOVIE_FIELDS = ("user", "movie", "rating", "time"), ("movie", "title", "year", "genres")
 CSV = "MovieLens CSV"
 OWN = "own columns"
-
-
-class DatasetError(ValueError):
-    """A folder or a name that is no usable set of ratings: what was looked for and what is supported."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from nightreel.airflow import collect
 from nightreel.airflow.assets import RATINGS
 from nightreel.airflow.collect import CollectRatings
 from nightreel.airflow.publishing import ON_PURPOSE
+from nightreel.bundle import publish as bundle_publish
 from nightreel.recommend.ratings import find_layout
 from nightreel.recommend.visitors import ExportRefusedError, NoExportError, Snapshot, VisitorRating
 from tests.airflow.test_money import plan
@@ -37,7 +38,7 @@ class Run:
         self.said = SimpleNamespace(extra={})
         monkeypatch.setattr(collect.Site, "of_connection", lambda _: MagicMock(server="https://films.example"))
         monkeypatch.setattr(collect, "fetch_snapshot", self._fetch)
-        monkeypatch.setattr(collect, "fetch_published", lambda **_: self.served)
+        monkeypatch.setattr(bundle_publish, "fetch_published", lambda **_: self.served)
 
     def _fetch(self, **_: Any) -> Snapshot:
         if isinstance(self.snapshot, Exception):

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.airflow.hooks import PinnedSSHHook, Reach, Site
+from nightreel.airflow.hooks import Reach, Site
+from nightreel.airflow.pinned_ssh import PinnedSSHHook
 from nightreel.cluster.ec2 import Node
 from nightreel.cluster.keys import KeyRing
 from nightreel.cluster.ssh import load_host_key, load_key

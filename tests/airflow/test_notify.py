@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from airflow.providers.smtp.hooks import smtp
 
 from nightreel.airflow import notify
 from nightreel.airflow.notify import GateRefused, RunFailed, deadline_missed
@@ -86,7 +87,7 @@ def test_mail_goes_to_those_in_the_connection(monkeypatch: pytest.MonkeyPatch) -
         def send_email_smtp(self, **about: Any) -> None:
             mailed.update(about)
 
-    monkeypatch.setattr(notify, "SmtpHook", Mail)
+    monkeypatch.setattr(smtp, "SmtpHook", Mail)
     extra = {"to": "ops@films.example"}
     monkeypatch.setenv("AIRFLOW_CONN_NIGHTREEL_NOTIFY", json.dumps({"conn_type": "smtp", "host": "m", "extra": extra}))
     assert notify.tell("the run failed", {"reason": "rain"}) == "e-mail"

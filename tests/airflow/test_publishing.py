@@ -8,6 +8,7 @@ import pytest
 from nightreel.airflow import publishing
 from nightreel.airflow.plan import WINNER, remembered_winner
 from nightreel.airflow.publishing import quality, unexpected
+from nightreel.bundle import reader
 
 TASKS = ["plan", "train", "publish"]
 FINE = dict.fromkeys(TASKS, "success")
@@ -48,7 +49,7 @@ def test_a_task_that_is_not_listed_did_not_run() -> None:
 
 def bundle_with(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> None:
     found = SimpleNamespace(metadata=SimpleNamespace(parameters=parameters))
-    monkeypatch.setattr(publishing, "open_bundle", lambda path: found)
+    monkeypatch.setattr(reader, "open_bundle", lambda path: found)
 
 
 def test_what_a_search_found_is_kept_for_the_next_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from nightreel.airflow import reaping
 from nightreel.airflow.reaping import ReapExpired
+from nightreel.cluster import reap as cluster_reap
 from nightreel.cluster.errors import LeakError
 from nightreel.cluster.reap import Reaped
 
@@ -13,8 +14,8 @@ from nightreel.cluster.reap import Reaped
 def reap(monkeypatch: pytest.MonkeyPatch, *done: Reaped) -> dict[str, int]:
     found = [SimpleNamespace(name=one.name, state="running", expired=True, expires_at=None) for one in done]
     monkeypatch.setattr(reaping, "Reach", MagicMock())
-    monkeypatch.setattr(reaping, "survey", lambda *_: found)
-    monkeypatch.setattr(reaping, "reap", lambda *_, **__: list(done))
+    monkeypatch.setattr(cluster_reap, "survey", lambda *_: found)
+    monkeypatch.setattr(cluster_reap, "reap", lambda *_, **__: list(done))
     context: Any = {}
     return ReapExpired(task_id="reap").execute(context)
 

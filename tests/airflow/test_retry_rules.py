@@ -2,8 +2,7 @@ import pytest
 from airflow.sdk import RetryAction
 
 from nightreel.airflow.retry_rules import CLUSTER_RULES
-from nightreel.bundle.publish import PublishError, PublishRefusedError
-from nightreel.bundle.schema import BundleError
+from nightreel.bundle.errors import BundleError, PublishError, PublishRefusedError
 from nightreel.cluster import errors
 
 

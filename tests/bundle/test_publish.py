@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from nightreel.bundle.publish import PublishError, publish
+from nightreel.bundle.errors import PublishError
+from nightreel.bundle.publish import publish
 from nightreel.bundle.reader import sha256_of
 from nightreel.bundle.schema import BundleError
 

@@ -7,7 +7,8 @@ import socket
 import httpx
 import pytest
 
-from nightreel.bundle.publish import PublishError, publish
+from nightreel.bundle.errors import PublishError
+from nightreel.bundle.publish import publish
 from tests.web.live_site import TOKEN, live_site
 from tests.web.made_bundles import make_bundle
 
