@@ -56,7 +56,7 @@ class ModelPage(_Link):
 
 
 class Report(_Link):
-    """The report on the model, where runs are archived in a bucket."""
+    """The report on the model: the site's page for its staff, or before that the bucket in which runs are archived."""
 
     name = "Report"
 

@@ -97,6 +97,17 @@ class PublishBundle(SiteOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(outlets=[MATRIX], **kwargs)
+        self.published: str | None = None
+        """The bundle's SHA-256, once the site serves it."""
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the buttons on the task's page lead: the report that went along is for the site's staff."""
+        found = super().addresses
+        if self.published:
+            site = Site.of_connection(self.site_conn_id).server
+            found[links.Report.name] = f"{site}/staff/models/{self.published}/report/"
+        return found
 
     def execute(self, context: Context) -> str:
         """The published bundle's SHA-256; skipped for a dry run. Raises PublishError."""
@@ -109,6 +120,7 @@ class PublishBundle(SiteOperator):
 
         site = Site.of_connection(self.site_conn_id)
         done = publish(plan.bundle, server=site.server, token=site.token)
+        self.published = done.sha256
         remember_winner(Path(plan.bundle))
         self.log.info("%s serves %s (%d movies); before: %s", site.server, done.sha256, done.movies, done.previous)
         context["outlet_events"][MATRIX].extra = {

@@ -8,6 +8,7 @@ import pytest
 from nightreel.airflow import publishing
 from nightreel.airflow.plan import WINNER, remembered_winner
 from nightreel.airflow.publishing import quality, unexpected
+from nightreel.bundle import publish as bundle_publish
 from nightreel.bundle import reader
 
 TASKS = ["plan", "train", "publish"]
@@ -64,3 +65,15 @@ def test_a_night_without_a_search_leaves_the_last_winner(tmp_path: Path, monkeyp
     bundle_with(monkeypatch, rank=64)
     publishing.remember_winner(tmp_path / "run" / "similarity.arrow")
     assert remembered_winner(tmp_path) == {"rank": 48}
+
+
+def test_the_report_of_a_published_model_is_on_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing.Site, "of_connection", lambda _: MagicMock(server="https://films.example"))
+    monkeypatch.setattr(bundle_publish, "publish", lambda *_, **__: MagicMock(sha256="abc"))
+    monkeypatch.setattr(publishing.RunPlan, "from_json", lambda _: MagicMock(archive=None, bundle=__file__, folder=tmp_path))
+    monkeypatch.setattr(publishing, "quality", MagicMock())
+    bundle_with(monkeypatch)
+    step = publishing.PublishBundle(task_id="publish", plan={})
+    assert step.addresses == {"Model page": "https://films.example/model/"}
+    step.execute(MagicMock())
+    assert step.addresses["Report"] == "https://films.example/staff/models/abc/report/"

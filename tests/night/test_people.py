@@ -23,7 +23,13 @@ def test_good_night_tells_all_that_it_did(stack: Stack, begin: type[Night]) -> N
     assert stack.site.served_model() != before
     log = night.log("train_similarity")
     assert re.search(r"ALS: iteration \d+ of 4 on 2 × 2 blocks", log)
-    assert {"similarity.arrow", "cost.json"} <= set(night.archived())
+    assert night.links("publish_bundle") == {
+        "Model page": f"{stack.site.url}/model/",
+        "Report": f"{stack.site.url}/staff/models/{stack.site.served_model()}/report/",
+    }
+    assert f"runs/{night.cluster}" in str(night.links("quality_gate")["Report"])
+    assert f"runs/{night.cluster}" in str(night.links("destroy_cluster")["Log archive"])
+    assert {"similarity.arrow", "similarity.report.html", "cost.json"} <= set(night.archived())
     assert any(name.startswith("logs/") for name in night.archived())
     assert "visitors.csv" not in night.archived()
     ratings, matrix, cluster = (night.said_with(asset.name) for asset in (RATINGS, MATRIX, CLUSTER))
