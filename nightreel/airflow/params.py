@@ -71,8 +71,8 @@ def _training() -> dict[str, dict[str, Any]]:
             "type": "string",
             "enum": [JOB_DEFAULTS, LAST_WINNER],
             "title": "Empty fields below",
-            "description": f"What a training field that is left empty means: the job's own default, or ({LAST_WINNER}) "
-            "what the model was trained with that the site serves now.",
+            "description": "What a training field that is left empty means: what the last search found, else the job's "
+            f"own default; or ({LAST_WINNER}) what the model was trained with that the site serves now.",
             "section": TRAINING,
         },
         "rank": _optional("integer", 8, 256, "Rank", "Factors per movie."),

@@ -70,7 +70,9 @@ def test_a_night_without_a_search_leaves_the_last_winner(tmp_path: Path, monkeyp
 def test_the_report_of_a_published_model_is_on_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing.Site, "of_connection", lambda _: MagicMock(server="https://films.example"))
     monkeypatch.setattr(bundle_publish, "publish", lambda *_, **__: MagicMock(sha256="abc"))
-    monkeypatch.setattr(publishing.RunPlan, "from_json", lambda _: MagicMock(archive=None, bundle=__file__, folder=tmp_path))
+    monkeypatch.setattr(
+        publishing.RunPlan, "from_json", lambda _: MagicMock(archive=None, bundle=__file__, folder=tmp_path)
+    )
     monkeypatch.setattr(publishing, "quality", MagicMock())
     bundle_with(monkeypatch)
     step = publishing.PublishBundle(task_id="publish", plan={})
