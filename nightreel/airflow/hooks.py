@@ -52,7 +52,11 @@ class Reach:
         return KeyRing(str(secret).encode(), self.run)
 
     def ec2(self) -> "EC2Client":
-        """An EC2 client with the connection's region, endpoint and role."""
+        """An EC2 client with the connection's region, endpoint and role; the same one each time."""
+        return self._ec2
+
+    @cached_property
+    def _ec2(self) -> "EC2Client":
         from airflow.providers.amazon.aws.hooks.ec2 import EC2Hook
 
         client: EC2Client = EC2Hook(aws_conn_id=self.aws_conn_id, api_type="client_type").conn

@@ -66,3 +66,12 @@ def test_a_short_master_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_site_comes_from_its_connection() -> None:
     assert Site.of_connection("site") == Site(server="https://films.example:8443", token="token", export_token="token")
+
+
+def test_a_step_asks_ec2_with_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Airflow makes a session anew for each client, an eighth of a second of processor time.
+    extra = '{"conn_type": "aws", "login": "a", "password": "b", "extra": {"region_name": "eu-north-1"}}'
+    monkeypatch.setenv("AIRFLOW_CONN_AWS", extra)
+    reach = Reach("aws", "nodes", "run")
+    assert reach.ec2() is reach.ec2()
+    assert reach.region() == "eu-north-1"
