@@ -97,7 +97,8 @@ def _who(event: Mapping[str, Any]) -> str:
 
 def as_plain(estimate: "Estimate") -> dict[str, Any]:
     """The estimate, ready for JSON: USD per hour, hours, USD in the worst case."""
-    return {"hourly": estimate.hourly, "hours": estimate.hours, "worst_case": estimate.worst_case}
+    facts = {"hourly": estimate.hourly, "hours": estimate.hours, "worst_case": estimate.worst_case}
+    return {name: None if fact is None else round(fact, 6) for name, fact in facts.items()}
 
 
 def in_words(estimate: "Estimate") -> list[str]:
