@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from nightreel.airflow.assets import MATRIX
 from nightreel.cli.demo import DAG, Stack
 from nightreel.local.airflow import PASSWORD, USER
 from tests.night.night import Night, Outcome, until
@@ -32,10 +33,14 @@ def page(stack: Stack, browser: Browser) -> Iterator[Page]:
         yield page
 
 
-def picture(page: Page, name: str) -> None:
+def picture(page: Page, name: str, *, width: int = 1280, height: int = 800, then: Locator | None = None) -> None:
+    """Take a picture of the page, where pictures are wanted, in this size and after a click on `then`."""
     if PICTURES:
+        page.set_viewport_size({"width": width, "height": height})
+        if then:
+            then.click()
         page.wait_for_load_state("networkidle")
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), animations="disabled")
 
 
 def test_form_filled_in_and_triggered_in_a_browser(stack: Stack, begin: type[Night], page: Page) -> None:
@@ -46,12 +51,12 @@ def test_form_filled_in_and_triggered_in_a_browser(stack: Stack, begin: type[Nig
     page.get_by_role("button", name="Trigger").first.click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Training").click()
-    dialog.locator("[id='element_rank']").fill("16")
-    dialog.locator("[id='element_iterations']").fill("4")
+    dialog.locator("[name='element_rank']").fill("16")
+    dialog.locator("[name='element_iterations']").fill("4")
     dialog.get_by_role("button", name="Machines").click()
-    dialog.locator("[id='element_workers']").fill("1")
-    dialog.locator("[id='element_instance_type']").fill("c7i.large")
-    picture(page, "airflow-form")
+    dialog.locator("[name='element_workers']").fill("1")
+    dialog.locator("[name='element_instance_type']").fill("c7i.large")
+    picture(page, "airflow-form", height=1250)
     dialog.get_by_role("button", name="Trigger").click()
     [run_id] = until(lambda: set(client.run_ids(DAG)) - known, within=120, what="the run")
     night = Night(stack, client, run_id)
@@ -61,9 +66,20 @@ def test_form_filled_in_and_triggered_in_a_browser(stack: Stack, begin: type[Nig
     picture(page, "airflow-log")
     assert night.outcome() == GOOD, night.why()
     assert stack.site.served_model() != before
-    for path, name in ((f"/dags/{DAG}/runs/{run_id}", "airflow-grid"), ("/assets", "airflow-assets")):
-        page.goto(stack.airflow.url + path)
-        picture(page, name)
+    page.goto(f"{stack.airflow.url}/dags/{DAG}/runs/{run_id}")
+    expect(page.get_by_text("11 Task Instances")).to_be_visible()
+    picture(page, "airflow-run")
+    page.get_by_label("Show Graph").click()
+    expect(page.get_by_test_id("rf__node-verdict")).to_be_visible()
+    page.get_by_label("Collapse Details Panel").click()
+    picture(page, "airflow-graph", width=1700, height=640, then=page.get_by_label("fit view"))
+    page.goto(f"{stack.airflow.url}/assets")
+    page.get_by_role("link", name=MATRIX.name).click()
+    # Airflow keeps JSON folded: the outer brackets, then what it cost and was estimated to cost.
+    for which in (0, -1, -1):
+        page.locator(".codicon-folding-collapsed").nth(which).click()
+    expect(page.get_by_text("worst_case").first).to_be_visible()
+    picture(page, "airflow-asset", height=900)
 
 
 def test_scheduled_night_goes_green_by_itself(stack: Stack, begin: type[Night], code: Path) -> None:
