@@ -5,12 +5,12 @@ FROM ${PYTHON_IMAGE} AS packages
 WORKDIR /build
 COPY requirements/setup.txt ./
 RUN pip install --no-cache-dir --require-hashes -r setup.txt
-COPY deploy/trim.sh /usr/local/bin/
 COPY requirements/airflow.txt ./
 # Compiled here, for the root file system is read-only later on. What only builds and tests of libraries read goes.
-RUN uv venv --quiet --system-site-packages /opt/venv \
- && uv pip install --quiet --no-cache --python /opt/venv/bin/python --compile-bytecode --require-hashes -r airflow.txt \
- && trim.sh /opt/venv
+RUN --mount=type=cache,target=/root/.cache/uv uv venv --quiet --system-site-packages /opt/venv \
+ && UV_LINK_MODE=copy uv pip install --quiet --python /opt/venv/bin/python --compile-bytecode --require-hashes -r airflow.txt
+COPY deploy/trim.sh /usr/local/bin/
+RUN trim.sh /opt/venv
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 50000 airflow \

@@ -14,11 +14,11 @@ FROM ${PYTHON_IMAGE} AS packages
 WORKDIR /build
 COPY requirements/setup.txt ./
 RUN pip install --no-cache-dir --require-hashes -r setup.txt
-COPY deploy/trim.sh /usr/local/bin/
 COPY requirements/sandbox.txt ./
-RUN uv venv --quiet /opt/venv \
- && uv pip install --quiet --no-cache --python /opt/venv/bin/python --compile-bytecode --require-hashes -r sandbox.txt \
- && trim.sh /opt/venv \
+RUN --mount=type=cache,target=/root/.cache/uv uv venv --quiet /opt/venv \
+ && UV_LINK_MODE=copy uv pip install --quiet --python /opt/venv/bin/python --compile-bytecode --require-hashes -r sandbox.txt
+COPY deploy/trim.sh /usr/local/bin/
+RUN trim.sh /opt/venv \
  && rm -rf /opt/venv/lib/python3.12/site-packages/pyspark/examples /opt/venv/lib/python3.12/site-packages/pyspark/data \
     /opt/venv/lib/python3.12/site-packages/pyspark/jars/kubernetes-* \
     /opt/venv/lib/python3.12/site-packages/pyspark/jars/rocksdbjni-*
@@ -26,7 +26,7 @@ RUN uv venv --quiet /opt/venv \
 FROM ${PYTHON_IMAGE}
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends iproute2 procps \
+ && apt-get install -y --no-install-recommends curl iproute2 procps \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 50002 sandbox \
  && useradd --uid 50002 --gid sandbox --no-create-home --home-dir /var/lib/sandbox sandbox \

@@ -5,11 +5,11 @@ FROM ${PYTHON_IMAGE} AS packages
 WORKDIR /build
 COPY requirements/setup.txt ./
 RUN pip install --no-cache-dir --require-hashes -r setup.txt
-COPY deploy/trim.sh /usr/local/bin/
 COPY requirements/web.txt ./
-RUN uv venv --quiet /opt/venv \
- && uv pip install --quiet --no-cache --python /opt/venv/bin/python --compile-bytecode --require-hashes -r web.txt \
- && trim.sh /opt/venv
+RUN --mount=type=cache,target=/root/.cache/uv uv venv --quiet /opt/venv \
+ && UV_LINK_MODE=copy uv pip install --quiet --python /opt/venv/bin/python --compile-bytecode --require-hashes -r web.txt
+COPY deploy/trim.sh /usr/local/bin/
+RUN trim.sh /opt/venv
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 50001 nightreel \

@@ -16,6 +16,7 @@ MASTER_PORT = 7077
 MASTER_UI_PORT = 8080
 _WORKER_PORT = 7078
 _WORKER_UI_PORT = 8081
+_NO_SUCH_COMMAND = 127  # the shell's word for it, by POSIX
 # What Spark's own default leaves to the operating system (spark-standalone docs: total memory minus 1 GiB).
 _SYSTEM_MIB = 1024
 # The rest of a worker is for what lies outside of the JVM's heap: Python workers and Arrow buffers.
@@ -232,8 +233,16 @@ def daemon_runs(connection: Connection, name: Literal["master", "worker"]) -> bo
 
 
 def read_state(connection: Connection, master_ip: str) -> dict[str, Any] | None:
-    """What the master says of itself (its /json/ page), asked on the master; None while it does not answer."""
+    """What the master says of itself (its /json/ page), asked on the master; None while it does not answer.
+
+    Raises BootstrapError when the node has nothing to ask it with, which no waiting mends.
+    """
     answer = connection.run(f"curl -fsS --max-time 5 http://{master_ip}:{MASTER_UI_PORT}/json/", check=False)
+    if answer.exit_code == _NO_SUCH_COMMAND:
+        raise BootstrapError(
+            f"{connection.host} has no curl, which Spark's master is asked with: install it on the node, or use an "
+            "image that has it"
+        )
     if answer.exit_code != 0:
         return None
     try:

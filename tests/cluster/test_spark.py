@@ -8,6 +8,7 @@ import pytest
 
 from nightreel.cluster import bootstrap, spark, ssh
 from nightreel.cluster.bootstrap import ROOT, Payload, Runtime
+from nightreel.cluster.errors import BootstrapError
 from nightreel.cluster.spark import Settings, WorkerSize
 
 pytestmark = pytest.mark.sandbox
@@ -98,3 +99,11 @@ def test_memory_of_executors_and_driver_follow_their_machines(connection: ssh.Co
     assert "spark.executor.extraJavaOptions -Xss16m" in written
     assert "spark.executor.memory 700m" in written
     assert "export JAVA_HOME=/opt/java" in written
+
+
+def test_a_node_without_curl_is_said_at_once(connection: ssh.Connection, node: Any) -> None:
+    without = "PATH=$HOME/bare; export PATH; "
+    run = connection.run
+    connection.run = lambda script, **options: run(without + script, **options)  # type: ignore[method-assign]
+    with pytest.raises(BootstrapError, match="has no curl"):
+        spark.read_state(connection, node.private_ip)

@@ -31,8 +31,11 @@ class LiveSite:
 
 
 @contextmanager
-def live_site(folder: Path) -> Iterator[LiveSite]:
-    """Migrate an empty database, serve, wait until it answers, and stop it and all of its workers at the end."""
+def live_site(folder: Path, **settings: str) -> Iterator[LiveSite]:
+    """Migrate an empty database, serve, wait until it answers, and stop it and all of its workers at the end.
+
+    `settings` are more variables of its environment.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NIGHTREEL_SITE", "DJANGO"))}
     environment |= {
         "NIGHTREEL_SITE_DATA": str(folder / "site"),
@@ -40,6 +43,7 @@ def live_site(folder: Path) -> Iterator[LiveSite]:
         "NIGHTREEL_SITE_SECRET_KEY": "only-for-tests",
         "PYTHONPATH": str(ROOT),
         "HOME": str(folder),
+        **settings,
     }
     access_log, output = folder / "access.log", folder / "gunicorn.log"
     subprocess.run(

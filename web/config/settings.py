@@ -11,7 +11,8 @@ from config.database import database
 
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(debug=DEBUG)
-ALLOWED_HOSTS = environment.hosts()
+NIGHTREEL_INTERNAL_HOSTS = frozenset(word.lower() for word in environment.words("INTERNAL_HOSTS"))
+ALLOWED_HOSTS = [*environment.hosts(), *sorted(NIGHTREEL_INTERNAL_HOSTS)]
 
 NIGHTREEL_DATA_FOLDER = environment.data_folder()
 NIGHTREEL_TOKEN_SHA256 = environment.token_sha256("TOKEN")
@@ -35,6 +36,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "recommender.health.HealthMiddleware",  # first: a prober knows neither TLS nor the host's name
     "recommender.request_log.RequestLogMiddleware",
+    "config.internal_hosts.InternalHostsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -77,7 +79,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # a handful of files: served from the app's folder, no collectstatic to forget
 
 # TLS is on as soon as the site answers to a name that others can reach.
-TLS = environment.flag("TLS", default=not all(map(environment.is_loopback, ALLOWED_HOSTS)))
+TLS = environment.flag("TLS", default=not all(map(environment.is_loopback, environment.hosts())))
 SECURE_SSL_REDIRECT = TLS
 SECURE_HSTS_SECONDS = environment.number("HSTS_SECONDS", default=31_536_000) if TLS else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
