@@ -21,6 +21,7 @@ site: $(READY) ## Serve the site with the newest bundle at hand, or a small one 
 test: $(READY) ## Run all tests (ARGS goes to pytest)
 	@.setup/browser
 	@.setup/postgres
+	@.setup/nginx
 	@.setup/hosts
 	@.setup/aws .venv
 	@$(BIN)/nightreel data fetch ml-100k
