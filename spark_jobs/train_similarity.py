@@ -323,8 +323,7 @@ def describe_run(
         run_id=options.run_id or f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}",
         created=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         dataset=dataset,
-        parameters={name: value for name, value in vars(options).items() if name not in own}
-        | ({"searched": searched} if searched else {}),
+        parameters={name: value for name, value in vars(options).items() if name not in own},
         versions={
             "python": platform.python_version(),
             "spark": spark.version,
@@ -334,7 +333,7 @@ def describe_run(
         evaluation=evaluation,
         taste=path.to_mapping(),
         code_revision=options.code_revision,
-        details={"timings": timings},
+        details={"timings": timings} | ({"search": searched} if searched else {}),
     )
 
 

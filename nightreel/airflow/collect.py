@@ -1,6 +1,5 @@
 """The ratings that a night learns from: the base data, and what the site's visitors have rated."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,6 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nightreel.airflow.assets import RATINGS
 from nightreel.airflow.hooks import Site
-from nightreel.airflow.params import winner_arguments
 from nightreel.airflow.plan import RunPlan
 from nightreel.airflow.publishing import ON_PURPOSE, SITE
 from nightreel.airflow.storage import Bucket
@@ -48,7 +46,7 @@ class CollectRatings(BaseOperator):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """What the job is given: `folder`, `visitors` (a file, or None), counts, and `winner` (options of the job).
+        """What the job is given: `folder`, `visitors` (a file, or None), and counts.
 
         Raises ExportError or PublishError when the site is away, which a retry may mend.
         """
@@ -72,7 +70,6 @@ class CollectRatings(BaseOperator):
             "visitors": str(target) if digest else None,
             "visitor_count": snapshot.visitors,
             "visitor_ratings": len(snapshot.ratings),
-            "winner": winner_arguments(served.parameters, given=plan.arguments) if served and plan.last_winner else [],
         }
         context["outlet_events"][RATINGS].extra = {
             "run": context["dag_run"].run_id,
@@ -115,15 +112,11 @@ class CollectRatings(BaseOperator):
 
     def _served(self, plan: RunPlan) -> "BundleMetadata | None":
         """What the site serves, where that matters."""
-        if not (plan.last_winner or plan.skip_without_new_ratings):
+        if not plan.skip_without_new_ratings:
             return None
         from nightreel.bundle.publish import fetch_published
 
-        served = fetch_published(server=Site.of_connection(self.site_conn_id).server)
-        if plan.last_winner:
-            was = json.dumps(dict(served.parameters)) if served else "nothing, so the job's defaults hold"
-            self.log.info("the last winner was trained with %s", was)
-        return served
+        return fetch_published(server=Site.of_connection(self.site_conn_id).server)
 
 
 def _knows(served: "BundleMetadata | None", fingerprint: str, visitors: str | None) -> bool:

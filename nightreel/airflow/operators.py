@@ -274,7 +274,6 @@ class TrainSimilarity(LearningOperator):
             code_revision(Path(nightreel.__file__).parent),
             *(("--visitors", f"{payload}/{VISITORS}") if self.collected["visitors"] else ()),
             *self.run_plan.arguments,
-            *self.collected["winner"],
         ]
 
 

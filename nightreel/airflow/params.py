@@ -1,11 +1,14 @@
 """The trigger form: every parameter with its bounds, and what they mean for the job."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
 from nightreel.airflow.settings import VARIABLE
+
+if TYPE_CHECKING:
+    from nightreel.bundle.schema import BundleMetadata
 
 _JOB_OPTIONS = {
     "rank": "--rank",
@@ -18,8 +21,6 @@ _JOB_OPTIONS = {
     "seed": "--seed",
     "search": "--search",
 }
-# What the served model's metadata calls the fields that a night may take over from it.
-_WON = {"rank": "rank", "iterations": "iterations", "regularisation": "reg", "alpha": "alpha"}
 DATA, TRAINING, MACHINES, MONEY, PUBLISHING = "Data", "Training", "Machines", "Money", "Publishing"
 LAST_WINNER, JOB_DEFAULTS = "last winner", "job defaults"
 ASK, REFUSE = "ask", "refuse"
@@ -67,12 +68,12 @@ def _data() -> dict[str, dict[str, Any]]:
 def _training() -> dict[str, dict[str, Any]]:
     return {
         "hyperparameters": {
-            "default": JOB_DEFAULTS,
+            "default": LAST_WINNER,
             "type": "string",
-            "enum": [JOB_DEFAULTS, LAST_WINNER],
+            "enum": [LAST_WINNER, JOB_DEFAULTS],
             "title": "Empty fields below",
-            "description": "What a training field that is left empty means: what the last search found, else the job's "
-            f"own default; or ({LAST_WINNER}) what the model was trained with that the site serves now.",
+            "description": f"What a training field that is left empty means: what the last search found, where there "
+            f"was one whose model was published ({LAST_WINNER}), or always the job's own default.",
             "section": TRAINING,
         },
         "rank": _optional("integer", 8, 256, "Rank", "Factors per movie."),
@@ -201,22 +202,14 @@ SEARCHED = {
 """The fields that a search finds a value for, and how the model's parameters call them."""
 
 
-def last_winner(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields' values that a search found for a model with these parameters; none when it had no search."""
-    if not parameters.get("searched"):
+def last_winner(metadata: "BundleMetadata") -> dict[str, Any]:
+    """The fields' values that a search found for this model; none when it was trained without a search."""
+    if not metadata.details.get("search"):
         return {}
-    return {field: parameters[name] for field, name in SEARCHED.items() if name in parameters}
+    return {field: metadata.parameters[name] for field, name in SEARCHED.items() if name in metadata.parameters}
 
 
 def job_arguments(params: Mapping[str, Any]) -> list[str]:
     """The job's command-line options for the fields of the form that were filled in."""
     given = ((option, params.get(name)) for name, option in _JOB_OPTIONS.items())
     return [word for option, value in given if value is not None for word in (option, str(value))]
-
-
-def winner_arguments(parameters: Mapping[str, Any], *, given: list[str]) -> list[str]:
-    """The job's options for what the served model was trained with, unless the form gave them."""
-    options = ((_JOB_OPTIONS[name], parameters.get(key)) for name, key in _WON.items())
-    return [
-        word for option, value in options if value is not None and option not in given for word in (option, str(value))
-    ]

@@ -50,8 +50,6 @@ class RunPlan:
     visitors: bool = False
     ratings_per_visitor: int = 500
     skip_without_new_ratings: bool = False
-    last_winner: bool = False
-    """Whether what the form left open is taken from the model that is served."""
     fallback_types: list[str] = field(default_factory=list)
     market: Choice = "on-demand"
     cost_cap: float | None = None
@@ -114,7 +112,8 @@ class PlanRun(BaseOperator):
                 "themselves off under it. Give a longer lifetime."
             )
         filled = {name: value for name, value in params.items() if value is not None}
-        winner = remembered_winner(Path(_required(ARTIFACTS)))
+        reuse = params["hyperparameters"] == LAST_WINNER
+        winner = remembered_winner(Path(_required(ARTIFACTS))) if reuse else {}
         started = dag_run.start_date or datetime.now().astimezone()
         plan = RunPlan(
             cluster=name,
@@ -129,7 +128,6 @@ class PlanRun(BaseOperator):
             visitors=bool(params["visitors"]),
             ratings_per_visitor=int(settings.ratings_per_visitor),
             skip_without_new_ratings=settings.skip_without_new_ratings,
-            last_winner=params["hyperparameters"] == LAST_WINNER,
             fallback_types=list(params["fallback_types"]),
             market=params["market"],
             cost_cap=float(params["cost_cap"]),

@@ -150,7 +150,7 @@ def remember_winner(bundle: Path) -> None:
     """Keep what a search found, beside the runs' folders, for the next nights to train by."""
     from nightreel.bundle.reader import open_bundle
 
-    winner = last_winner(open_bundle(bundle).metadata.parameters)
+    winner = last_winner(open_bundle(bundle).metadata)
     if winner:
         draft = bundle.with_name(WINNER)
         draft.write_text(json.dumps(winner))

@@ -55,11 +55,11 @@ def recipes(start: Recipe, *, count: int, seed: int) -> list[Recipe]:
     return found
 
 
-def worth(evaluation: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the figures that a recipe is judged by and their sum: familiar over all movies, balanced in the tail."""
+def score_of(evaluation: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what a recipe is judged by, familiar over all movies and balanced in the tail, and the sum as `score`."""
     at = {row["taste"]: row for row in evaluation if row["taste"] is not None}
     ndcg, tail = float(at[FAMILIAR]["ndcg"] or 0), float(at[DEFAULT_TASTE]["tail_ndcg"] or 0)
-    return {"ndcg": ndcg, "tail_ndcg": tail, "worth": round(ndcg + tail, 4)}
+    return {"ndcg": ndcg, "tail_ndcg": tail, "score": round(ndcg + tail, 4)}
 
 
 def run_search(
@@ -81,7 +81,7 @@ def run_search(
     results.parent.mkdir(parents=True, exist_ok=True)
 
     def judged(recipe: Recipe) -> None:
-        row = {"context": context, "recipe": _name(recipe), **asdict(recipe), **worth(judge(recipe))}
+        row = {"context": context, "recipe": _name(recipe), **asdict(recipe), **score_of(judge(recipe))}
         with lock, results.open("a") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -98,7 +98,7 @@ def run_search(
             raise
     hidden = ("context", "recipe")
     rows = [{name: v for name, v in done[_name(recipe)].items() if name not in hidden} for recipe in tried]
-    return sorted(rows, key=lambda row: -row["worth"])
+    return sorted(rows, key=lambda row: -row["score"])
 
 
 def recipe_of(row: Mapping[str, Any]) -> Recipe:
@@ -122,5 +122,5 @@ def _read(results: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and {"context", "recipe", "worth"} <= row.keys():
+        if isinstance(row, dict) and {"context", "recipe", "score"} <= row.keys():
             yield row

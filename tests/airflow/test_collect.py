@@ -97,14 +97,3 @@ def test_one_rating_more_is_something_new(run: Run) -> None:
     run.plan["skip_without_new_ratings"] = True
     run.served = MagicMock(dataset={"fingerprint": find_layout(run.base).fingerprint})
     assert run.execute()["visitor_ratings"] == 1
-
-
-def test_last_winner_fills_what_the_form_left_open(run: Run) -> None:
-    run.plan |= {"last_winner": True, "arguments": ["--rank", "32"]}
-    run.served = MagicMock(parameters={"rank": 128, "reg": 0.5, "alpha": 3.0, "iterations": 12, "neighbours": 50})
-    assert run.execute()["winner"] == ["--iterations", "12", "--reg", "0.5", "--alpha", "3.0"]
-
-
-def test_without_a_winner_the_jobs_defaults_hold(run: Run) -> None:
-    run.plan["last_winner"] = True
-    assert run.execute()["winner"] == []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from airflow.sdk.definitions.param import ParamsDict
 
-from nightreel.airflow.params import form
+from nightreel.airflow.params import JOB_DEFAULTS, form
 from nightreel.airflow.plan import WINNER, PlanRun, RunPlan, cluster_name
 
 STARTED = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
@@ -74,6 +74,7 @@ def test_plan_trains_by_what_the_last_search_found(tmp_path: Path) -> None:
     (tmp_path / "bundles" / WINNER).write_text('{"rank": 48, "alpha": 2.0, "publish": false}')
     assert plan(alpha=8.0)["arguments"][2:] == ["--rank", "48", "--alpha", "8.0"]
     assert plan()["publish"] is True
+    assert plan(hyperparameters=JOB_DEFAULTS)["arguments"][2:] == []
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"rank"'])

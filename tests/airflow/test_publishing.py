@@ -48,14 +48,14 @@ def test_a_task_that_is_not_listed_did_not_run() -> None:
     assert unexpected({}, tasks=["plan"], may_be_skipped=set()) == {"plan": "not run"}
 
 
-def bundle_with(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> None:
-    found = SimpleNamespace(metadata=SimpleNamespace(parameters=parameters))
+def bundle_with(monkeypatch: pytest.MonkeyPatch, *, rank: int, **details: Any) -> None:
+    found = SimpleNamespace(metadata=SimpleNamespace(parameters={"rank": rank}, details=details))
     monkeypatch.setattr(reader, "open_bundle", lambda path: found)
 
 
 def test_what_a_search_found_is_kept_for_the_next_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run").mkdir()
-    bundle_with(monkeypatch, rank=48, searched=[{"rank": 48}])
+    bundle_with(monkeypatch, rank=48, search=[{"rank": 48}])
     publishing.remember_winner(tmp_path / "run" / "similarity.arrow")
     assert remembered_winner(tmp_path) == {"rank": 48}
 
@@ -74,7 +74,7 @@ def test_the_report_of_a_published_model_is_on_the_site(tmp_path: Path, monkeypa
         publishing.RunPlan, "from_json", lambda _: MagicMock(archive=None, bundle=__file__, folder=tmp_path)
     )
     monkeypatch.setattr(publishing, "quality", MagicMock())
-    bundle_with(monkeypatch)
+    bundle_with(monkeypatch, rank=64)
     step = publishing.PublishBundle(task_id="publish", plan={})
     assert step.addresses == {"Model page": "https://films.example/model/"}
     step.execute(MagicMock())

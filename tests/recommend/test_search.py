@@ -25,7 +25,7 @@ def test_recipes_begin_with_the_start_are_bounded_and_repeat_themselves():
 def test_the_best_comes_first(tmp_path):
     tried = recipes(START, count=6, seed=1)
     rows = run_search(tried, evaluation, results=tmp_path / "found.jsonl", context="a", parallel=2)
-    assert [row["worth"] for row in rows] == sorted((row["worth"] for row in rows), reverse=True)
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
     assert recipe_of(rows[0]) == max(tried, key=lambda recipe: recipe.rank / 1000 + recipe.reg / 10)
 
 

@@ -211,8 +211,8 @@ def test_a_search_trains_by_its_best_recipe_and_tells_the_table(spark, csv_folde
     monkeypatch.setattr(job, "evaluate_fit", evaluate)
     out = tmp_path / "model.arrow"
     job.train(spark, options(csv_folder, out, "--search", "4", "--no-evaluate"))
-    parameters = validate_bundle(out).metadata.parameters
-    table = parameters["searched"]
+    metadata = validate_bundle(out).metadata
+    parameters, table = metadata.parameters, metadata.details["search"]
     assert len(table) == len(out.with_suffix(".search.jsonl").read_text().splitlines()) == 4
     assert parameters["alpha"] == table[0]["alpha"] == max(row["alpha"] for row in table)
     assert str(tmp_path) not in repr(parameters)
