@@ -108,7 +108,7 @@ def line(row: dict[str, Any], balanced: dict[str, Any]) -> Sequence[str]:
         return f"{row[axis]:.3f} ±{row[f'{axis}_high'] - row[axis]:.3f}"
 
     def lead(axis: str) -> str:
-        return f"{balanced[axis] - row[axis]:+.3f} ±{CONFIDENCE * (row[f'{axis}_error_to_default'] or 0):.3f}"
+        return f"{balanced[axis] - row[axis]:+.3f} ±{CONFIDENCE * (row[f'{axis}_error_to_balanced'] or 0):.3f}"
 
     shown = [str(row["coverage"]), str(row["tail_coverage"])]
     return [row["model"], figure("ndcg"), figure("tail_ndcg"), *shown, lead("ndcg"), lead("tail_ndcg")]

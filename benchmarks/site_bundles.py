@@ -40,7 +40,7 @@ def write_made_up(path: Path, *, movies: int, run_id: str, seed: int = 1) -> str
         parameters={"rank": RANK},
         versions={},
         evaluation=[],
-        taste=path_for(embedding).to_mapping(),
+        taste=path_for(embedding, kinship_columns=0).to_mapping(),
         code_revision="unknown",
     )
     return write_bundle(path, columns=columns, metadata=metadata)

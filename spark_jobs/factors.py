@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 import preferences
 from nightreel.recommend.lists import matrix
-from nightreel.recommend.population import describe_movies, span_of
+from nightreel.recommend.population import describe_movies, share_variance, span_of
 from nightreel.recommend.progress import told
 
 LIKES_PER_BLOCK = 500_000
@@ -25,12 +25,13 @@ class JobError(RuntimeError):
 
 @dataclass(frozen=True)
 class Factors:
-    """A fit: movie ids ascending, ALS' factors of movies (m, f), E by the users' likes (m, f) and the prior (m,)."""
+    """A fit: movie ids ascending, ALS' factors of movies and E by the users' likes (m, f), prior and D (m,)."""
 
     movie_ids: npt.NDArray[np.int64]
     items: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
     prior: npt.NDArray[np.float32]
+    residual: npt.NDArray[np.float32]
 
 
 def block_count(likes: int) -> int:
@@ -70,7 +71,9 @@ def fit(likes: DataFrame, options: argparse.Namespace) -> Factors:
     items = matrix(found["features"].combine_chunks())
     basis = span_of(items)
     moments = preferences.sum_moments(likes, movie_ids, basis, groups=blocks)
-    return Factors(movie_ids, items, describe_movies(basis, moments), preferences.share_of_users(likes, movie_ids))
+    liking = preferences.describe_liking(likes, movie_ids)
+    shared, alone = share_variance(basis, moments.covariance, liking.variance)
+    return Factors(movie_ids, items, describe_movies(basis, shared), liking.prior, alone.astype(np.float32))
 
 
 def als_in_words(iterations: int, *, blocks: int) -> Callable[[int, int, int], str]:

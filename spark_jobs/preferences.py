@@ -5,6 +5,7 @@ What runs on the executors here names nothing of this file, which is only on the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -14,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
-from nightreel.recommend.population import Moments
+from nightreel.recommend.population import HEAVY_RATERS, Moments
 
 
 def graded(ratings: DataFrame, *, threshold: float, half: float) -> DataFrame:
@@ -52,12 +53,38 @@ def sum_moments(
     return reduce(Moments.__add__, (Moments(v[0], v[1 : rank + 1], v[rank + 1 :].reshape(rank, rank)) for v in sums))
 
 
-def share_of_users(likes: DataFrame, movie_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return the prior of each movie: the share of users who like it, everybody counted by 1 / their likes."""
-    whole = likes.where("like = 1")
-    weight = whole.groupBy("user").agg((1 / F.count("*")).alias("weight"))
-    shares = whole.join(weight, "user").groupBy("movie").agg(F.sum("weight").alias("share")).toArrow()
-    prior = np.zeros(len(movie_ids))
-    prior[np.searchsorted(movie_ids, shares["movie"].to_numpy())] = shares["share"].to_numpy()
-    total: float = weight.agg(F.sum("weight")).collect()[0][0]
-    return np.asarray(prior / total, dtype=np.float32)
+@dataclass(frozen=True)
+class Liking:
+    """How movies are liked, each (m,) in the order of their ids.
+
+    `prior` is the share of users who like it, everybody counted by 1 / their likes; `variance` is that of what users
+    think of it (1, half a like or 0), everybody counted as in the moments.
+    """
+
+    prior: npt.NDArray[np.float32]
+    variance: npt.NDArray[np.float64]
+
+
+def describe_liking(likes: DataFrame, movie_ids: npt.NDArray[np.int64]) -> Liking:
+    """Sum up by movie how much it is liked, and by whom."""
+    whole = F.when(F.col("like") == 1, 1.0).otherwise(0.0)
+    users = likes.groupBy("user").agg(
+        F.when(F.sum(whole) > 0, 1 / F.sum(whole)).otherwise(0.0).alias("share"),
+        F.pow(F.sum("like"), F.lit(-HEAVY_RATERS)).alias("weight"),
+    )
+    value = F.col("like").cast("double")
+    sums = {
+        "share": F.sum(whole * F.col("share")),
+        "first": F.sum(F.col("weight") * value),
+        "second": F.sum(F.col("weight") * value * value),
+    }
+    grouped = likes.join(users, "user").groupBy("movie").agg(*(column.alias(name) for name, column in sums.items()))
+    found = grouped.toArrow()
+    rows = np.searchsorted(movie_ids, found["movie"].to_numpy())
+    by_movie = {name: np.zeros(len(movie_ids)) for name in sums}
+    for name, values in by_movie.items():
+        values[rows] = found[name].to_numpy()
+    share, weight = users.agg(F.sum("share"), F.sum("weight")).collect()[0]
+    mean = by_movie["first"] / weight
+    prior = np.asarray(by_movie["share"] / share, dtype=np.float32)
+    return Liking(prior, np.maximum(by_movie["second"] / weight - mean**2, 0))

@@ -170,7 +170,7 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
     columns = movie_columns(factors.movie_ids, movies.movies, counts) | {
         "embedding": embedding,
         "prior": factors.prior,
-        "residual": np.zeros_like(factors.prior),
+        "residual": factors.residual,
         "neighbour_ids": ids,
         "neighbour_scores": scores,
     }
@@ -185,9 +185,8 @@ def train(spark: SparkSession, options: argparse.Namespace) -> None:
     }
     if options.visitors:
         dataset["visitors"] = hashlib.sha256(options.visitors.read_bytes()).hexdigest()
-    metadata = describe_run(
-        spark, options, dataset, evaluation, timings=log.timings, searched=searched, path=path_for(embedding)
-    )
+    path = path_for(embedding, kinship_columns=embedding.shape[1] - options.rank)
+    metadata = describe_run(spark, options, dataset, evaluation, timings=log.timings, searched=searched, path=path)
     digest = write_bundle(options.out, columns=columns, metadata=metadata)
     write_report(open_bundle(options.out), report_path(options.out))
     for row in quality_table(evaluation) if evaluation else []:
@@ -251,10 +250,11 @@ def evaluate_fit(
     # Movies that no training user likes have no factors: they know nothing and are known by nobody.
     items, embedding = np.zeros((2, len(known), options.rank), np.float32)
     items[factors.movie_ids], embedding[factors.movie_ids] = factors.items, factors.embedding
-    prior = np.zeros(len(known), np.float32)
-    prior[factors.movie_ids] = factors.prior
+    prior, residual = np.zeros((2, len(known)), np.float32)
+    prior[factors.movie_ids], residual[factors.movie_ids] = factors.prior, factors.residual
     embedding = add_kinship(embedding, features_of(known, movies), strength=options.kinship)
-    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=path_for(embedding))
+    path = path_for(embedding, kinship_columns=embedding.shape[1] - options.rank)
+    model = TasteModel(embedding=embedding, prior=prior, residual=residual, path=path)
     rows = evaluate(split, model=model, factors=items, baselines=baselines)
     log.done(f"evaluated {len(split.queries):,} queries of {rows[0]['users']:,} held-out users", phase="evaluate")
     return rows

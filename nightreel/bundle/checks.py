@@ -46,8 +46,7 @@ def check_rows(batch: pa.RecordBatch) -> None:
         if holes:
             raise BundleError(f"column {field.name} has {holes} nulls; it must have none")
     _check_titles("title", ([title] for title in batch.column("title").to_pylist()))
-    if "alternate_titles" in batch.schema.names:
-        _check_titles("alternate_titles", batch.column("alternate_titles").to_pylist())
+    _check_titles("alternate_titles", batch.column("alternate_titles").to_pylist())
 
 
 def _check_titles(name: str, rows: Iterable[list[str]]) -> None:
@@ -91,8 +90,8 @@ def check_neighbours(ids: Numbers, scores: Numbers) -> None:
     _refuse(np.diff(scores, axis=1) > 0, "column neighbour_scores is not sorted, best first")
 
 
-def check_metadata(metadata: BundleMetadata) -> None:
-    """A run id, a readable slider path, and the parts that the site shows in the shape that it expects."""
+def check_metadata(metadata: BundleMetadata, *, factors: int) -> None:
+    """A run id, a slider path that fits `factors`, and the parts that the site shows in the shape that it expects."""
     for name in ("dataset", "parameters", "versions"):
         if not isinstance(getattr(metadata, name), dict):
             raise BundleError(f"the metadata's {name} must be a mapping")
@@ -101,7 +100,9 @@ def check_metadata(metadata: BundleMetadata) -> None:
     _check_text("dataset name", metadata.dataset.get("name"))
     if not isinstance(metadata.evaluation, list) or not all(isinstance(row, dict) for row in metadata.evaluation):
         raise BundleError("the metadata's evaluation must be a list of mappings")
-    _ = metadata.taste_path
+    kin = metadata.taste_path.kinship_columns
+    if kin > factors:
+        raise BundleError(f"the taste path has {kin} kinship columns, but the embedding has only {factors}")
 
 
 def _check_text(name: str, value: object) -> None:

@@ -91,9 +91,7 @@ class Bundle:
 
     @cached_property
     def alternate_titles(self) -> list[list[str]]:
-        """Other names of each movie, the original one first; none in bundles of schema version 1."""
-        if "alternate_titles" not in self.batch.schema.names:
-            return [[] for _ in range(len(self))]
+        """Other names of each movie, the original one first."""
         return list(self.batch.column("alternate_titles").to_pylist())
 
     @cached_property
@@ -155,7 +153,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"there is no bundle at {source}") from error
     except (pa.ArrowException, OSError) as error:
         raise BundleError(f"{source.name} is not a whole Arrow file: {error}") from error
-    _check_columns(batch, metadata.schema_version)
+    _check_columns(batch)
     if not all(_lies_in(mapped, buffer) for column in batch.columns for buffer in column.buffers()):
         raise BundleError(f"{source.name} is compressed or misaligned; a bundle is neither, so that it can be mapped")
     return Bundle(source, batch, metadata)
@@ -173,7 +171,7 @@ def _lies_in(mapped: pa.Buffer, buffer: pa.Buffer | None) -> bool:
     return bool(0 <= buffer.address - mapped.address <= mapped.size - buffer.size)
 
 
-def _check_columns(batch: pa.RecordBatch, version: int) -> None:
+def _check_columns(batch: pa.RecordBatch) -> None:
     """Refuse any other set of columns or types than the schema's."""
     sizes = {}
     for name in ("embedding", "neighbour_ids"):
@@ -182,7 +180,7 @@ def _check_columns(batch: pa.RecordBatch, version: int) -> None:
         if kind is None or not pa.types.is_fixed_size_list(kind):
             raise BundleError(f"column {name} is {kind or 'missing'}; expected a list of fixed size")
         sizes[name] = kind.list_size
-    expected = bundle_schema(factors=sizes["embedding"], neighbours=sizes["neighbour_ids"], version=version)
+    expected = bundle_schema(factors=sizes["embedding"], neighbours=sizes["neighbour_ids"])
     found = {field.name: field.type for field in batch.schema}
     for field in expected:
         if found.get(field.name) != field.type:
@@ -202,7 +200,7 @@ def validate_bundle(path: str | os.PathLike[str]) -> Bundle:
     checks.check_movies(bundle.movie_ids, bundle.rating_counts, bundle.mean_ratings)
     checks.check_model(bundle.embedding, bundle.prior, bundle.residual)
     checks.check_neighbours(bundle.neighbour_ids, bundle.neighbour_scores)
-    checks.check_metadata(bundle.metadata)
+    checks.check_metadata(bundle.metadata, factors=bundle.embedding.shape[1])
     return bundle
 
 

@@ -14,9 +14,9 @@ from nightreel.bundle.taste_path import TastePath
 
 __all__ = ["METADATA_KEY", "SCHEMA_VERSION", "BundleError", "BundleMetadata", "bundle_schema"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 READABLE_VERSIONS = (SCHEMA_VERSION, SCHEMA_VERSION - 1)
-"""A reader accepts its own version and the one before it. 2 added `alternate_titles`."""
+"""A reader accepts its own version and the one before it. 3 added `kinship` to the slider's path."""
 
 METADATA_KEY = b"nightreel"
 VERSION_KEY = b"nightreel.schema_version"
@@ -87,9 +87,8 @@ class BundleMetadata:
             raise BundleError(f"the bundle's metadata cannot be read: {error!r}") from error
 
 
-def bundle_schema(*, factors: int, neighbours: int, version: int = SCHEMA_VERSION) -> pa.Schema:
+def bundle_schema(*, factors: int, neighbours: int) -> pa.Schema:
     """Return the schema of the rows for f factors and k neighbours (one row per movie, in index order)."""
-    since_2 = [pa.field("alternate_titles", pa.list_(pa.string()), nullable=False)]
     return pa.schema(
         [
             pa.field("movie_id", pa.int64(), nullable=False),
@@ -105,6 +104,6 @@ def bundle_schema(*, factors: int, neighbours: int, version: int = SCHEMA_VERSIO
             pa.field("residual", pa.float32(), nullable=False),
             pa.field("neighbour_ids", pa.list_(pa.int32(), neighbours), nullable=False),
             pa.field("neighbour_scores", pa.list_(pa.float32(), neighbours), nullable=False),
-            *(since_2 if version >= 2 else []),
+            pa.field("alternate_titles", pa.list_(pa.string()), nullable=False),
         ]
     )

@@ -22,6 +22,7 @@ def show_quality(metadata: BundleMetadata) -> None:
         table.add_row(*row)
     console.print(table)
     console.print(
-        "Familiar is there to foresee the rest of a list, which is mostly what everybody likes; balanced and "
-        "adventurous are there for the long tail, and give some of the first for it."
+        "Familiar is there to foresee the rest of a list, which is mostly what everybody likes; balanced keeps most of "
+        "that and does better in the long tail. Curious, where the site starts, and adventurous give some of it for "
+        "films of the same kind and films that fewer people know."
     )

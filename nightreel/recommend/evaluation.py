@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from nightreel.recommend.baselines import Ease, FactorCosine, ItemKNN, MostPopular, Ranker
 from nightreel.recommend.ratings import Likes
-from nightreel.recommend.taste_model import DEFAULT_TASTE, HIGHEST_RATING, TASTES, TasteModel
+from nightreel.recommend.taste_model import BALANCED, HIGHEST_RATING, TASTES, TasteModel
 
 HELD_OUT = 0.2
 SEEDS = 3
@@ -182,8 +182,8 @@ def evaluate(
     `model` and `factors` come from a fit on the split's training likes, one row per movie index. Each row of the
     result has the model's name and position and its figures over all movies and over the tail, the latter with the
     prefix `tail_`: `ndcg` with `ndcg_low` and `ndcg_high`, its 95 % confidence interval over users; `ndcg_error`, the
-    standard error of its difference to ours at the familiar end over all movies, in the tail to ours at the default:
-    the two figures that the gate looks at; and `ndcg_error_to_default`, that to ours at the default everywhere.
+    standard error of its difference to ours at the familiar end over all movies, in the tail to ours at `balanced`:
+    the two figures that the gate looks at; and `ndcg_error_to_balanced`, that to ours at `balanced` everywhere.
     """
     head = head_of(split.training.popularity)
     hidden = dict(zip(AXES, (np.zeros_like(head), head), strict=True))
@@ -196,14 +196,14 @@ def evaluate(
         {axis: judge_ranker(ranker, split.queries, hidden=out) for axis, out in hidden.items()} for ranker, _ in asked
     ]
     place = {taste: judged[number] for number, taste in enumerate(ours)}
-    reference = {"": place[FAMILIAR][""], "tail_": place[DEFAULT_TASTE]["tail_"]}
+    reference = {"": place[FAMILIAR][""], "tail_": place[BALANCED]["tail_"]}
     rows = []
     for (ranker, taste), found in zip(asked, judged, strict=True):
         row: dict[str, Any] = {"model": ranker.name, "taste": taste, "protocol": split.protocol}
         for axis, judgement in found.items():
             row |= {f"{axis}{name}": value for name, value in _figures(judgement).items()}
             row[f"{axis}ndcg_error"] = _difference_error(judgement, reference[axis])
-            row[f"{axis}ndcg_error_to_default"] = _difference_error(judgement, place[DEFAULT_TASTE][axis])
+            row[f"{axis}ndcg_error_to_balanced"] = _difference_error(judgement, place[BALANCED][axis])
         rows.append(row)
     return rows
 

@@ -23,6 +23,12 @@ HEAVY_RATERS = 0.5
 KINSHIP = 1.0
 """How much the features add: 1 is what did best for ten answers that also look like recommendations."""
 
+OWN_NOISE = 0.9
+"""How much of what a movie's likes do not share with others is taken out of the covariance."""
+
+NOISE_ROUNDS = 5
+"""How often the two parts of the variance are worked out from each other."""
+
 ROWS_AT_ONCE = 50_000
 
 
@@ -87,13 +93,34 @@ def _wide(factors: Numbers) -> Float64:
     return np.eye(len(factors), factors.shape[1])
 
 
-def describe_movies(basis: Float64, moments: Moments) -> npt.NDArray[np.float32]:
-    """Return the embedding E (m, f) with E Eᵀ = B Σ Bᵀ of a basis B (m, f) and the moments of users in it.
+def share_variance(basis: Float64, covariance: Float64, variance: Float64) -> tuple[Float64, Float64]:
+    """Part what movies have in common from what each has alone: principal axis factoring (Harman 1976, chapter 8).
+
+    Users in the span of a basis B (m, f) have the `covariance` (f, f), likes of a movie the `variance` (m,). In their
+    covariance each movie also varies with itself alone, by D (m,), as users like it or not for no reason that others
+    share: B Σ Bᵀ + D. Returns Σ (f, f), of which OWN_NOISE of BᵀDB is taken out, and D.
+    """
+    alone = np.zeros(len(basis))
+    shared = covariance
+    for _ in range(NOISE_ROUNDS):
+        shared = _without_negative(covariance - OWN_NOISE * (basis.T * alone) @ basis)
+        alone = np.maximum(variance - np.einsum("if,if->i", basis @ shared, basis), 0)
+    return shared, alone
+
+
+def _without_negative(symmetric: Float64) -> Float64:
+    values, vectors = np.linalg.eigh(symmetric)
+    clipped: Float64 = (vectors * values.clip(min=0)) @ vectors.T
+    return clipped
+
+
+def describe_movies(basis: Float64, covariance: Float64) -> npt.NDArray[np.float32]:
+    """Return the embedding E (m, f) with E Eᵀ = B Σ Bᵀ of a basis B (m, f) and the covariance Σ of users in it.
 
     E = B Σ^½ by the eigenvectors of Σ, strongest first, with eigenvalues that rounding made negative clipped at 0
     (Cholesky fails where Σ is singular). Each eigenvector's largest entry is made positive, so that E is unique.
     """
-    values, vectors = np.linalg.eigh(moments.covariance)
+    values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1].clip(min=0), vectors[:, ::-1]
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.where(vectors[largest, np.arange(len(values))] < 0, -1, 1)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nightreel.recommend.evaluation import FAMILIAR
-from nightreel.recommend.taste_model import DEFAULT_TASTE
+from nightreel.recommend.taste_model import BALANCED
 
 SPACE: Mapping[str, Sequence[float]] = {
     "rank": (32, 48, 64, 96, 128),
@@ -58,7 +58,7 @@ def recipes(start: Recipe, *, count: int, seed: int) -> list[Recipe]:
 def score_of(evaluation: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return what a recipe is judged by, familiar over all movies and balanced in the tail, and the sum as `score`."""
     at = {row["taste"]: row for row in evaluation if row["taste"] is not None}
-    ndcg, tail = float(at[FAMILIAR]["ndcg"] or 0), float(at[DEFAULT_TASTE]["tail_ndcg"] or 0)
+    ndcg, tail = float(at[FAMILIAR]["ndcg"] or 0), float(at[BALANCED]["tail_ndcg"] or 0)
     return {"ndcg": ndcg, "tail_ndcg": tail, "score": round(ndcg + tail, 4)}
 
 

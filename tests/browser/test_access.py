@@ -121,7 +121,7 @@ def test_the_whole_journey_without_javascript(visit, site):
     page.locator("[data-filters] summary").click()
     page.get_by_role("group", name="From these decades").get_by_label("1950s").check()
     page.get_by_role("button", name="Find ten films").click()
-    assert page.url == f"{site.url}/?seed={STRADA}:5&taste=0.5&decade=1950"
+    assert page.url == f"{site.url}/?seed={STRADA}:5&taste=0.75&decade=1950"
     years = page.locator(".card .year").all_inner_texts()
     assert years
     assert all(year.strip().startswith("195") for year in years)

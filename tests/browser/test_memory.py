@@ -72,7 +72,7 @@ def test_ratings_given_in_the_form_come_back(visit, site):
     sync_api.expect(page.locator(".card")).to_have_count(10)
     page.goto(site.url)
     page.get_by_role("link", name="Start from the film you rated last").click()
-    sync_api.expect(page).to_have_url(f"{site.url}/?seed={TOY}:2&taste=0.5")
+    sync_api.expect(page).to_have_url(f"{site.url}/?seed={TOY}:2&taste=0.75")
 
 
 def test_the_list_is_exported_erased_and_imported(visit, site, tmp_path):

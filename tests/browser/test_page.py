@@ -39,7 +39,7 @@ def test_three_movies_picked_by_keyboard(visit, site):
     seeds = "&".join(
         f"seed={IDS[title]}:{stars}" for title, stars in [("Toy Story", 5), ("The Lion King", 5), ("Aladdin", 4)]
     )
-    assert page.url == f"{site.url}/?{seeds}&taste=0.5"
+    assert page.url == f"{site.url}/?{seeds}&taste=0.75"
 
 
 def test_escape_closes_the_list_and_keeps_the_text(visit):

@@ -86,16 +86,18 @@ def test_open_bundle_refuses_an_unknown_schema_version(write):
 
 def test_open_bundle_reads_the_version_before_its_own(write):
     path = write()
-    batch = open_bundle(path).batch.drop_columns(["alternate_titles"])
-    stored = json.loads(batch.schema.metadata[METADATA_KEY]) | {"schema_version": 1}
-    metadata = {VERSION_KEY: b"1", METADATA_KEY: json.dumps(stored).encode()}
-    assert validate_bundle(rewrite(path, batch=batch, metadata=metadata)).alternate_titles == [[]] * 6
+    stored = json.loads(open_bundle(path).batch.schema.metadata[METADATA_KEY]) | {"schema_version": 2}
+    assert "kinship" not in repr(stored["taste"])
+    metadata = {VERSION_KEY: b"2", METADATA_KEY: json.dumps(stored).encode()}
+    path_of_2 = validate_bundle(rewrite(path, metadata=metadata)).metadata.taste_path
+    assert path_of_2.kinship_columns == 0
+    assert {point.kinship for point in path_of_2.points} == {1.0}
 
 
 def test_open_bundle_refuses_two_versions_that_differ(write):
     path = write()
-    metadata = open_bundle(path).batch.schema.metadata | {VERSION_KEY: b"1"}
-    with pytest.raises(BundleError, match="says schema version 2, its file says 1"):
+    metadata = open_bundle(path).batch.schema.metadata | {VERSION_KEY: b"2"}
+    with pytest.raises(BundleError, match="says schema version 3, its file says 2"):
         open_bundle(rewrite(path, metadata=metadata))
 
 

@@ -86,7 +86,7 @@ def test_recommend_refuses_an_unknown_taste(app, bundle, tmp_path):
     queries.write_text("")
     result = run(app, "recommend", bundle, "--queries", queries, "--taste", "wild", "--out", tmp_path / "a", ok=False)
     assert isinstance(result.exception, ValueError)
-    assert "familiar, balanced, adventurous" in str(result.exception)
+    assert "familiar, balanced, curious, adventurous" in str(result.exception)
 
 
 @pytest.mark.spark

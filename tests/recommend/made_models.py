@@ -16,8 +16,8 @@ def model_of(likes: Likes, rank: int = 4) -> tuple[np.ndarray, TasteModel]:
     factors = np.linalg.svd(dense, full_matrices=False)[2][:rank].T.astype(np.float32)
     basis = span_of(factors)
     moments = Moments.of_likes(basis, users=likes.users, movies=likes.movies, values=np.ones(len(likes)))
-    embedding = describe_movies(basis, moments)
+    embedding = describe_movies(basis, moments.covariance)
     active = likes.activity > 0
     prior = (dense[active].T @ (1 / likes.activity[active]) / (1 / likes.activity[active]).sum()).astype(np.float32)
-    path = path_for(embedding)
+    path = path_for(embedding, kinship_columns=0)
     return factors, TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=path)

@@ -143,7 +143,7 @@ def test_evaluate_has_a_row_per_model_and_ours_wins_on_the_checkerboard(checkerb
     training = split.training
     factors, model = model_of(training)
     rows = evaluate(split, model=model, factors=factors)
-    assert [row["taste"] for row in rows] == [0.0, 0.5, 1.0, None, None, None, None, None]
+    assert [row["taste"] for row in rows] == [0.0, 0.5, 0.75, 1.0, None, None, None, None, None]
     by_name = {row["model"]: row for row in rows}
     popular = by_name["most popular"]
     assert by_name["Nightreel, balanced"]["ndcg"] > popular["ndcg"] + 3 * popular["ndcg_error"] > 0
@@ -153,5 +153,5 @@ def test_evaluate_has_a_row_per_model_and_ours_wins_on_the_checkerboard(checkerb
     alone = judge_ranker(MostPopular(training), split.queries, hidden=NOTHING)
     assert popular["ndcg"] == round(float(alone.ndcg.mean()), 4)
     table = quality_table(rows)
-    assert len(table) == 9
+    assert len(table) == 10
     assert {len(line) for line in table} == {7}

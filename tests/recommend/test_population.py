@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from nightreel.recommend import population
-from nightreel.recommend.population import Moments, add_kinship, describe_movies, span_of, typical_variance
+from nightreel.recommend.population import (
+    Moments,
+    add_kinship,
+    describe_movies,
+    share_variance,
+    span_of,
+    typical_variance,
+)
 
 
 def some_likes(
@@ -51,7 +58,7 @@ def test_moments_of_likes_are_those_of_the_dense_matrix(monkeypatch, at_once):
 def test_with_as_many_factors_as_movies_the_model_is_the_weighted_covariance_of_likes():
     dense, users, movies, values = some_likes(4)
     basis = span_of(np.random.default_rng(4).normal(size=(12, 12)))
-    embedding = describe_movies(basis, Moments.of_likes(basis, users=users, movies=movies, values=values))
+    embedding = describe_movies(basis, Moments.of_likes(basis, users=users, movies=movies, values=values).covariance)
     expected = np.cov(dense.T, aweights=dense.sum(axis=1) ** -population.HEAVY_RATERS, ddof=0)
     np.testing.assert_allclose(embedding @ embedding.T, expected, atol=1e-5)
 
@@ -66,7 +73,7 @@ def test_relabelling_movies_changes_nothing():
     def similarity(y, rows, kinds):
         basis = span_of(y)
         moments = Moments.of_likes(basis, users=users, movies=rows, values=values)
-        embedding = add_kinship(describe_movies(basis, moments), kinds)
+        embedding = add_kinship(describe_movies(basis, moments.covariance), kinds)
         return embedding @ embedding.T
 
     before, after = similarity(factors, movies, features), similarity(factors[order], place[movies], features[order])
@@ -77,7 +84,7 @@ def test_describe_movies_bears_fewer_users_than_factors():
     rng = np.random.default_rng(4)
     basis = span_of(rng.normal(size=(9, 8)))
     moments = Moments.of_users(rng.normal(size=(3, 8)), np.ones(3, int))
-    embedding = describe_movies(basis, moments)
+    embedding = describe_movies(basis, moments.covariance)
     assert np.isfinite(embedding).all()
     np.testing.assert_allclose(embedding @ embedding.T, basis @ moments.covariance @ basis.T, rtol=1e-3, atol=1e-5)
 
@@ -101,3 +108,25 @@ def test_kinship_adds_to_movies_of_a_kind_and_leaves_the_rest():
     assert more[0, 1] > 0 > more[0, 2]
     np.testing.assert_allclose(more[3], 0, atol=1e-6)
     assert add_kinship(embedding, features[:, :0]) is embedding
+
+
+def test_share_variance_finds_what_movies_have_in_common_and_what_each_has_alone(monkeypatch):
+    monkeypatch.setattr(population, "OWN_NOISE", 1.0)
+    monkeypatch.setattr(population, "NOISE_ROUNDS", 500)
+    rng = np.random.default_rng(9)
+    common, own = rng.normal(size=(12, 2)), rng.uniform(0.5, 2, 12)
+    covariance = common @ common.T + np.diag(own)
+    basis = span_of(np.linalg.eigh(covariance)[1][:, -2:])
+    shared, alone = share_variance(basis, basis.T @ covariance @ basis, np.diag(covariance))
+    np.testing.assert_allclose(np.diag(basis @ shared @ basis.T) + alone, np.diag(covariance), rtol=1e-9)
+    assert np.abs(basis @ shared @ basis.T - common @ common.T).mean() < 0.5 * np.abs(np.diag(own)).mean()
+    assert (alone > 0).all()
+
+
+def test_share_variance_takes_nothing_away_where_nothing_is_alone():
+    basis = span_of(np.random.default_rng(10).normal(size=(6, 3)))
+    covariance = np.diag([3.0, 2.0, 1.0])
+    variance = np.diag(basis @ covariance @ basis.T)
+    shared, alone = share_variance(basis, covariance, variance)
+    np.testing.assert_allclose(shared, covariance, atol=1e-9)
+    np.testing.assert_allclose(alone, 0, atol=1e-9)

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from nightreel.bundle.taste_path import TastePath, TastePoint
 from nightreel.recommend.taste_model import TasteModel, parse_taste
 
+KIN = 2
 PATH = TastePath(
     offset=0.1,
     points=[
-        TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.01),
-        TastePoint(taste=0.5, beta=0.3, eta=0.25, noise=0.02),
-        TastePoint(taste=1.0, beta=0.0, eta=0.5, noise=0.05),
+        TastePoint(taste=0.0, beta=1.0, eta=0.0, noise=0.01, kinship=0.6),
+        TastePoint(taste=0.5, beta=0.3, eta=0.25, noise=0.02, kinship=1.0),
+        TastePoint(taste=1.0, beta=0.0, eta=0.5, noise=0.05, kinship=1.5),
     ],
+    kinship_columns=KIN,
 )
 PULL = {1.0: -1.0, 2.0: -0.5, 3.0: 0.0, 4.0: 0.5, 5.0: 1.0}
 
@@ -29,9 +31,16 @@ def random_model(seed: int, *, movies: int = 12, factors: int = 4) -> TasteModel
     )
 
 
+def embedding_at(model: TasteModel, taste: float) -> np.ndarray:
+    """Return E in float64 with its kinship columns multiplied as the slider says: K = E Eᵀ."""
+    e = model.embedding.astype(np.float64)
+    e[:, -KIN:] *= PATH.at(taste).kinship
+    return e
+
+
 def posterior_mean(model: TasteModel, *, seeds: list[int], ratings: list[float], noise: float) -> np.ndarray:
     """Condition the joint Gaussian of all movies and all seed ratings in float64, by its full precision matrix."""
-    e = model.embedding.astype(np.float64)
+    e = embedding_at(model, 0.0)
     prior = model.prior.astype(np.float64)
     f = e.shape[1]
     # Latent z ~ N(0, I_f); rating j observes e_q·z with its own noise: a Bayesian linear regression.
@@ -67,9 +76,10 @@ def test_shares_add_up_to_the_score_everywhere_on_the_slider(seed, visit, taste)
     seeds, ratings = visit
     point = PATH.at(taste)
     scores = model.score(seeds=seeds, ratings=ratings, taste=taste)
+    e = embedding_at(model, taste)
     for row in range(12):
         reason = scores.reason(row)
-        own = float(np.sum(model.embedding[row].astype(np.float64) ** 2)) + model.offset
+        own = float(e[row] @ e[row]) + model.offset
         whole = float(scores.values[row]) * own**point.eta
         assert np.isclose(reason.prior, point.beta * model.prior[row], rtol=1e-5, atol=1e-7)
         assert np.isclose(whole, reason.prior + sum(reason.seeds), rtol=1e-4, atol=1e-5)
@@ -91,8 +101,19 @@ def test_a_one_lowers_its_neighbours_however_popular_it_is(prior, taste):
     lift = (
         model.score(seeds=[4], ratings=[1], taste=taste).values - model.score(seeds=[], ratings=[], taste=taste).values
     )
-    covariance = model.embedding @ model.embedding[4]
+    e = embedding_at(model, taste)
+    covariance = e @ e[4]
     assert (np.sign(lift) == -np.sign(covariance)).all()
+
+
+def test_films_of_a_kind_come_nearer_along_the_slider():
+    # Two films that nobody has liked together share the kinship columns alone.
+    embedding = np.array([[1, 0, 0.5, 0], [0, 1, 0.5, 0], [0, 1, 0, 0.5]], np.float32)
+    prior = np.zeros(3, np.float32)
+    model = TasteModel(embedding=embedding, prior=prior, residual=np.zeros_like(prior), path=PATH)
+    shares = [model.score(seeds=[0], ratings=[5], taste=taste).reason(1).seeds[0] for taste in (0.0, 0.5, 1.0)]
+    assert 0 < shares[0] < shares[1] < shares[2]
+    assert model.score(seeds=[0], ratings=[5], taste=1.0).reason(2).seeds[0] == 0
 
 
 def test_a_prior_above_one_turns_no_like_into_a_dislike():

@@ -16,7 +16,7 @@ import train_similarity as job
 from factors import JobError, als_in_words
 from nightreel.bundle.reader import content_digest, validate_bundle
 from nightreel.recommend.layouts import DatasetError, find_layout
-from nightreel.recommend.population import Moments, span_of
+from nightreel.recommend.population import HEAVY_RATERS, Moments, span_of
 from nightreel.recommend.taste_model import DEFAULT_TASTE, TasteModel
 from ratings_input import load_ratings
 
@@ -193,8 +193,19 @@ def test_sum_moments_agrees_with_numpy(spark, csv_folder):
 def test_the_prior_is_the_share_of_users_counted_by_their_likes(spark, tmp_path):
     layout = write_ratings(tmp_path, "1,1,5.0,9", "2,1,4.0,9", "2,2,5.0,9", "2,3,3.0,9")
     likes = preferences.graded(ratings_of(spark, layout), threshold=4, half=0.5)
-    prior = preferences.share_of_users(likes, np.array([1, 2, 3]))
-    np.testing.assert_allclose(prior, [1.0, 1 / 3, 0.0], rtol=1e-6)
+    liking = preferences.describe_liking(likes, np.array([1, 2, 3]))
+    np.testing.assert_allclose(liking.prior, [1.0, 1 / 3, 0.0], rtol=1e-6)
+
+
+def test_the_variance_of_a_movies_likes_agrees_with_numpy(spark, csv_folder):
+    _, likes = likes_of(spark, csv_folder)
+    pairs = likes.toArrow()
+    ids, rows = np.unique(pairs["movie"].to_numpy(), return_inverse=True)
+    users, owners = np.unique(pairs["user"].to_numpy(), return_inverse=True)
+    dense = np.zeros((len(users), len(ids)))
+    dense[owners, rows] = pairs["like"].to_numpy()
+    expected = np.cov(dense.T, aweights=dense.sum(axis=1) ** -HEAVY_RATERS, ddof=0)
+    np.testing.assert_allclose(preferences.describe_liking(likes, ids).variance, np.diag(expected), atol=1e-12)
 
 
 def test_describe_input_counts_stars(spark, tmp_path):

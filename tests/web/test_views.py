@@ -7,7 +7,7 @@ import pytest
 from tests.web.made_bundles import IDS
 
 pytestmark = pytest.mark.django_db
-EXAMPLE = f"/?seed={IDS['Toy Story']}:5&seed={IDS['The Lion King']}:5&seed={IDS['Aladdin']}:5&taste=0.5"
+EXAMPLE = f"/?seed={IDS['Toy Story']}:5&seed={IDS['The Lion King']}:5&seed={IDS['Aladdin']}:5&taste=0.75"
 
 
 def text(response):
@@ -114,7 +114,7 @@ def test_form_takes_the_pick_and_goes_on(client, model):
     second_pick = str(IDS["Star Wars: Episode V - The Empire Strikes Back"])
     assert second_pick in first.content.decode()
     response = client.get("/", fields(first) | {"movie1": second_pick})
-    assert response["Location"] == f"/?seed={second_pick}:4&seed={IDS['Up']}:3&taste=0.5"
+    assert response["Location"] == f"/?seed={second_pick}:4&seed={IDS['Up']}:3&taste=0.75"
 
 
 def test_form_forgets_a_pick_when_the_text_changed(client, model):

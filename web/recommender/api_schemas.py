@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from ninja import Field, Schema
 from pydantic import ConfigDict, WithJsonSchema
 
-from nightreel.recommend.taste_model import TASTES
+from nightreel.recommend.taste_model import DEFAULT_TASTE, TASTES
 from recommender.questions import (
     DEFAULT_COUNT,
     FAMES,
@@ -55,7 +55,7 @@ Taste = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "enum": list(TASTES)}],
-            "default": 0.5,
+            "default": DEFAULT_TASTE,
         }
     ),
 ]

@@ -19,7 +19,7 @@ function paint() {
   }
   find("nothing").hidden = any;
   const latest = memory.entries("ratings").slice(0, 5);
-  find("use").href = `/?${latest.map(({ id, stars }) => `seed=${id}:${stars}`).join("&")}&taste=0.5`;
+  find("use").href = `/?${latest.map(({ id, stars }) => `seed=${id}:${stars}`).join("&")}&taste=0.75`;
   paintConsent();
 }
 

@@ -60,7 +60,7 @@ function offerOwnRatings() {
   if (latest.length === 0 || results()) return;
   const back = form.querySelector("[data-back]");
   const link = document.createElement("a");
-  link.href = `/?${latest.map(({ id, stars }) => `seed=${id}:${stars}`).join("&")}&taste=0.5`;
+  link.href = `/?${latest.map(({ id, stars }) => `seed=${id}:${stars}`).join("&")}&taste=0.75`;
   link.textContent = latest.length === 1 ? "Start from the film you rated last" : `Start from the ${latest.length} films you rated last`;
   back.append("Welcome back. ", link, ".");
   back.hidden = false;
