@@ -79,12 +79,14 @@ class CollectRatings(BaseOperator):
         return found
 
     def _base(self, plan: RunPlan) -> Path:
-        if not plan.ratings.startswith("s3://"):
+        from nightreel.recommend.remote import fetch_objects, is_remote
+
+        if not is_remote(plan.ratings):
             return Path(plan.ratings)
-        folder = plan.folder.parent / "datasets" / plan.ratings.removeprefix("s3://").strip("/")
-        count = Bucket(plan.ratings, self.aws_conn_id).download(folder)
-        self.log.info("%s holds %d file(s); they are in %s", plan.ratings, count, folder)
-        return folder
+        client = Bucket(plan.ratings, self.aws_conn_id).client
+        place = fetch_objects(client, plan.ratings, cache=plan.folder.parent)
+        self.log.info("%s is in %s", plan.ratings, place)
+        return place
 
     def _snapshot(self, plan: RunPlan) -> Snapshot:
         nothing = Snapshot(ratings=[], dropped=0)

@@ -35,7 +35,8 @@ def fetch_objects(client: Any, place: str, *, cache: Path) -> Path:
     found = _objects(client, bucket, key)
     if not found:
         raise DatasetError(f"there is nothing at {place} that could be ratings; expected a file or a folder of them")
-    home = cache / "s3" / hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:16]
+    # The last part is the set's name, where no file of it says another.
+    home = cache / "s3" / hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:16] / (Path(key).name or bucket)
     state = {name: [entry["Key"], entry["Size"], entry["ETag"]] for name, entry in found.items()}
     if not _is_current(home, state):
         _download(client, bucket, state, home)

@@ -11,6 +11,7 @@ from nightreel.airflow.assets import RATINGS
 from nightreel.airflow.collect import CollectRatings
 from nightreel.airflow.publishing import ON_PURPOSE
 from nightreel.bundle import publish as bundle_publish
+from nightreel.recommend import remote
 from nightreel.recommend.ratings import find_layout
 from nightreel.recommend.visitors import ExportRefusedError, NoExportError, Snapshot, VisitorRating
 from tests.airflow.test_money import plan
@@ -59,6 +60,17 @@ def test_visitors_ratings_lie_beside_the_base_data(run: Run) -> None:
     found = run.execute()
     assert (found["folder"], found["visitor_ratings"]) == (str(run.base), 1)
     assert len(Path(found["visitors"]).read_text().splitlines()) == 2
+
+
+def test_base_data_in_s3_is_brought_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(collect, "Bucket", lambda address, aws_conn_id: MagicMock(client=aws_conn_id))
+    monkeypatch.setattr(
+        remote, "fetch_objects", lambda client, place, *, cache: asked.append((client, place, cache)) or run.base
+    )
+    run.plan["ratings"] = "s3://films/ml"
+    assert run.execute()["folder"] == str(run.base)
+    assert asked == [("nightreel_aws", "s3://films/ml", Path(run.plan["bundle"]).parent.parent)]
 
 
 def test_the_asset_tells_what_was_learnt_from(run: Run) -> None:

@@ -32,6 +32,7 @@ def test_fetch_objects_brings_a_folder_in_a_layout(s3, tmp_path):
     folder = fetch_objects(s3, f"s3://{BUCKET}/ml", cache=tmp_path)
     assert set(find_layout(folder).files) == {"ratings.csv", "movies.csv"}
     assert not (folder / "secret").exists()
+    assert folder.name == "ml"
 
 
 def test_fetch_objects_brings_a_file(s3, tmp_path):
