@@ -9,7 +9,9 @@ ml-latest-small and ml-100k, as `nightreel data fetch` gets them.
 """
 
 import argparse
+import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -34,7 +36,7 @@ import train_similarity as job
 from ratings_input import load_ratings
 
 SHRINKS = (0.0, 10.0, 20.0, 50.0, 100.0, 200.0)
-LAMBDAS = (100.0, 300.0, 1000.0, 3000.0)
+LAMBDAS = (1_000.0, 3_000.0, 10_000.0, 30_000.0)
 POWERS = (0.5, 1.0)
 KIND = re.compile(r",? (?:\d|shrink [1-9]|λ|list).*")
 """What of a name is its setting. ItemKNN shows twice, plain and shrunk."""
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7, help="of ALS and of the split")
     parser.add_argument("--rank", help="factors per movie (default: the job's)")
     given = parser.parse_args()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
     spark = builder.config("spark.driver.memory", "2g").config("spark.log.level", "ERROR").getOrCreate()
@@ -98,7 +101,16 @@ def sweep(split: Split) -> list[Any]:
     knn = [ItemKNN(likes, shrink=shrink) for shrink in SHRINKS]
     ease = [Ease(likes, regularisation=value) for value in LAMBDAS]
     users = [UserKNN(likes, power=power) for power in POWERS]
-    return [*knn, *ease, *users, *implicit_als(likes, split.queries, IMPLICIT)]
+    return [*knn, *ease, *users, *of_implicit(split)]
+
+
+def of_implicit(split: Split) -> list[Any]:
+    """The library implicit at every setting; none, and a line that says so, where it can not be installed."""
+    try:
+        return implicit_als(split.training, split.queries, IMPLICIT)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"implicit's ALS is left out: {error}", flush=True)
+        return []
 
 
 def line(row: dict[str, Any], balanced: dict[str, Any]) -> Sequence[str]:

@@ -63,7 +63,8 @@ class ItemKNN:
 class Ease:
     """The linear autoencoder without a diagonal, B = I − P · diag(1/P), P = (XᵀX + λI)⁻¹: Steck 2019, algorithm 1.
 
-    A dense m × m inverse: for at most MOST_MOVIES. It is made when the first scores are asked for.
+    A dense inverse over the movies that anybody likes, the others have no weights: for at most MOST_MOVIES. It is made
+    when the first scores are asked for.
     """
 
     MOST_MOVIES = 20_000
@@ -72,13 +73,15 @@ class Ease:
         self.name = f"EASE, λ {regularisation:g}"
         self._likes = likes
         self._regularisation = regularisation
+        self._liked = np.flatnonzero(likes.popularity)
+        self._place = np.full(likes.movie_count, -1)
+        self._place[self._liked] = np.arange(len(self._liked))
 
     @cached_property
     def _weights(self) -> Scored:
-        likes = self._likes
-        gram = np.zeros((likes.movie_count, likes.movie_count), np.float32)
-        for movie in np.flatnonzero(likes.popularity).tolist():
-            gram[movie] = likes.co_occurrence(movie)
+        gram = np.empty((len(self._liked),) * 2, np.float32)
+        for row, movie in enumerate(self._liked.tolist()):
+            gram[row] = self._likes.co_occurrence(movie)[self._liked]
         gram[np.diag_indices_from(gram)] += np.float32(self._regularisation)
         inverse: Scored = np.linalg.inv(gram)
         inverse /= -np.diag(inverse).copy()  # in place: at 20,000 movies a copy more is 1.6 GB
@@ -87,7 +90,9 @@ class Ease:
 
     def scores_for(self, seeds: Sequence[int]) -> Scored:
         """Return the seeds' rows summed up."""
-        scores: Scored = self._weights[list(seeds)].sum(axis=0)
+        places = self._place[list(seeds)]
+        scores = np.zeros(self._likes.movie_count, np.float32)
+        scores[self._liked] = self._weights[places[places >= 0]].sum(axis=0)
         return scores
 
 

@@ -53,3 +53,10 @@ def test_ease_agrees_with_ridge_regression_on_the_other_movies(checkerboard):
     others = np.delete(dense, 7, axis=1)  # movie 7 by all others, of which 2 is the third
     weights = np.linalg.solve(others.T @ others + 5 * np.eye(19), others.T @ dense[:, 7])
     assert scores[7] == pytest.approx(weights[2], rel=1e-3)
+
+
+def test_ease_gives_movies_that_nobody_likes_no_score(checkerboard):
+    likes = Likes(checkerboard.users, 2 * checkerboard.movies, 60, 40)
+    scores = Ease(likes, regularisation=5).scores_for([4, 5])
+    np.testing.assert_allclose(scores[::2], Ease(checkerboard, regularisation=5).scores_for([2]), rtol=1e-5)
+    assert not scores[1::2].any()
