@@ -1,5 +1,6 @@
 """A live sandbox for the cluster's tests, and clusters in it that end with their test."""
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,13 @@ from nightreel.cluster.spec import ClusterSpec
 from nightreel.sandbox.client import Sandbox, running_sandbox
 
 MASTER_SECRET = b"a secret for the tests alone"
+
+
+def await_the_next_second(cluster: Any) -> None:
+    """Wait until what is launched next is newer by EC2's clock, which tells whole seconds."""
+    newest = max(node.launched for node in cluster.nodes)
+    while datetime.now(UTC) < newest + timedelta(seconds=1):
+        threading.Event().wait(0.02)
 
 
 @pytest.fixture(scope="module")

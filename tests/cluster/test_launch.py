@@ -24,6 +24,7 @@ from nightreel.cluster.spec import ClusterSpec
 from nightreel.sandbox.client import Sandbox
 from nightreel.sandbox.faults import Fault
 from nightreel.sandbox.settings import ARM_IMAGE
+from tests.cluster.conftest import await_the_next_second
 
 pytestmark = pytest.mark.sandbox
 WORKER = {"nightreel:role": "worker"}
@@ -248,6 +249,7 @@ def test_of_two_masters_the_eldest_is_kept(
     launch: Callable[..., Any], sandbox: Sandbox, ec2: Any, make_spec: Callable[..., ClusterSpec], keys: KeyRing
 ) -> None:
     before = launch(workers=1)
+    await_the_next_second(before)
     spec = make_spec(workers=1)
     image = sandbox.environment["NIGHTREEL_AMI"]
     template = Template(image=image, root_device="/dev/xvda", group=firewall.find_groups(ec2, "films")[0], keys=keys)

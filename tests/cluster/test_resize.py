@@ -1,6 +1,5 @@
 """Growing and shrinking against the live sandbox."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from nightreel.cluster.ssh import Connect, Connection
 from nightreel.cluster.tags import format_time
 from nightreel.sandbox.client import Sandbox
 from nightreel.sandbox.faults import Fault
+from tests.cluster.conftest import await_the_next_second
 
 pytestmark = pytest.mark.sandbox
 
@@ -30,12 +30,6 @@ def unreachable(_: Node) -> Connection:
 @pytest.fixture
 def grow(ec2: Any, sandbox: Sandbox, keys: KeyRing) -> Callable[..., Any]:
     return lambda workers: resize.grow(ec2, "films", workers=workers, keys=keys, ssh_port=sandbox.record.ssh_port)
-
-
-def await_the_next_second(cluster: Any) -> None:
-    newest = max(node.launched for node in cluster.nodes)
-    while datetime.now(UTC) < newest + timedelta(seconds=1):
-        threading.Event().wait(0.02)
 
 
 def ids(nodes: Any) -> set[str]:
@@ -97,7 +91,7 @@ def test_the_newest_workers_are_removed_with_all_that_hangs_on_them(
     launch: Callable[..., Any], grow: Callable[..., Any], ec2: Any, connect: Connect
 ) -> None:
     before = launch(workers=1)
-    await_the_next_second(before)  # EC2 tells whole seconds, and the two workers are to differ
+    await_the_next_second(before)
     newest = ids(grow(2).nodes) - ids(before.nodes)
     removed = resize.shrink(ec2, "films", workers=1, connect=connect)
     assert (ids(removed), len(find_nodes(ec2, "films", states=["running"]))) == (newest, 2)
