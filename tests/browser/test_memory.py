@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 
 import pytest
@@ -73,6 +74,19 @@ def test_ratings_given_in_the_form_come_back(visit, site):
     page.goto(site.url)
     page.get_by_role("link", name="Start from the film you rated last").click()
     sync_api.expect(page).to_have_url(f"{site.url}/?seed={TOY}:2&taste=0.75")
+
+
+def test_films_of_somebodys_link_become_ones_own_only_when_rated(visit, site):
+    page = visit(RESULTS)
+    page.locator("[name=taste]").fill("0.1")
+    sync_api.expect(page.locator("[data-status]")).to_have_text(re.compile("up to date"))
+    page.goto(f"{site.url}/list")
+    sync_api.expect(page.get_by_text("Nothing yet.")).to_be_visible()
+    page.goto(site.url + RESULTS)
+    page.get_by_role("radio", name="2 of 5: disliked it").first.check(force=True)
+    sync_api.expect(page.locator("[data-status]")).to_have_text(re.compile("up to date"))
+    page.goto(f"{site.url}/list")
+    sync_api.expect(page.locator("[data-part=ratings] .rows li")).to_have_count(1)
 
 
 def test_the_list_is_exported_erased_and_imported(visit, site, tmp_path):

@@ -142,6 +142,7 @@ class Combobox {
     this.root.append(picked);
     this.input.value = label;
     this.asked.value = label;
+    this.slot.dataset.given = "";
     this.close();
     this.status.textContent = `${label} picked.`;
     this.done();

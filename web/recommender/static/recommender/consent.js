@@ -42,14 +42,19 @@ export async function withdraw() {
   memory.setToken(null);
 }
 
+function latestRatings() {
+  const latest = memory.entries("ratings").slice(0, MOST_RATINGS);
+  return Object.fromEntries(latest.map(({ id, stars }) => [id, stars]));
+}
+
 export async function sync() {
   if (!memory.unsent()) return null;
-  const latest = memory.entries("ratings").slice(0, MOST_RATINGS);
-  const ratings = Object.fromEntries(latest.map(({ id, stars }) => [id, stars]));
+  const ratings = latestRatings();
   const response = await send("PUT", "/remember/ratings", { dataset: memory.dataset, ratings });
   if (response.status === 401) memory.setToken(null);
   if (!response.ok) throw new Error(await problem(response));
-  memory.sent();
+  // What was rated meanwhile has still to be sent.
+  if (JSON.stringify(latestRatings()) === JSON.stringify(ratings)) memory.sent();
   return (await response.json()).kept;
 }
 

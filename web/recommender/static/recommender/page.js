@@ -24,6 +24,9 @@ if (form) start();
 function start() {
   connectComboboxes(form, status, changed);
   form.addEventListener("change", changed);
+  form.addEventListener("change", (event) => {
+    if (event.target.closest(".rating")) event.target.closest(".slot").dataset.given = "";
+  });
   form.addEventListener("input", (event) => {
     if (event.target.type === "range") changed();
   });
@@ -77,8 +80,9 @@ function changed() {
   timer = setTimeout(() => refresh(), WAIT_MS);
 }
 
+// What somebody's link or the example filled in is not the visitor's own until they rate it themselves.
 function rememberRatings() {
-  for (const slot of form.querySelectorAll(".slot")) {
+  for (const slot of form.querySelectorAll(".slot[data-given]")) {
     const picked = slot.querySelector("input[type=hidden][data-picked]");
     const title = slot.querySelector(".title");
     const stars = slot.querySelector(".rating input:checked");
@@ -128,7 +132,7 @@ async function clicked(event) {
   if (more && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
     const shown = Number(results().dataset.count);
-    await refresh({ count: shown + 10, quiet: true });
+    await refresh({ count: Number(new URL(more.href).searchParams.get("n")), quiet: true });
     answers.querySelector(`#film-${shown + 1} a`)?.focus();
     status.textContent = `${results().dataset.count} films now.`;
   }
