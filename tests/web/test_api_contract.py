@@ -230,6 +230,7 @@ def test_export_is_of_its_moment(export):
     ("query", "word"),
     [
         ({"as_of": "yesterday"}, "time zone"),
+        ({"as_of": "0001-01-01T00:00:00+23:59"}, "time zone"),
         ({"as_of": "2026-01-01T00:00:00"}, "time zone"),
         ({"as_of": "2026-13-01T00:00:00Z"}, "time zone"),
         ({"as_of": (timezone.now() + timedelta(days=1)).isoformat()}, "future"),

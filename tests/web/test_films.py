@@ -35,6 +35,10 @@ def test_film_page_shows_its_neighbours_and_links(client, make, publish):
     assert "860 people gave it 3.5 of 5 stars" in text(response)
 
 
+def test_a_text_that_no_database_can_be_asked_for_names_no_poster(client):
+    assert client.get("/posters/%00.jpg").status_code == 404
+
+
 def test_film_page_links_nowhere_when_an_id_is_none(client, make, publish):
     publish(make(imdb_id=['"><script>'] * len(MOVIES), tmdb_id=["../x"] * len(MOVIES)))
     page = client.get(f"/films/{MATRIX}").content.decode()

@@ -176,6 +176,12 @@ def test_report_of_an_unknown_bundle_is_404(client, model):
     assert client.put(path, REPORT, content_type="text/html", headers=headers).status_code == 404
 
 
+def test_texts_that_no_database_can_be_asked_for_name_no_bundle(staff, model):
+    assert staff.get("/staff/models/%00/report/").status_code == 404
+    assert staff.post("/staff/models/activate/", {"sha256": "\0"}).status_code == 404
+    assert "Nothing was changed" in text(staff.post("/staff/models/back/", {"sha256": "\0"}, follow=True))
+
+
 def test_report_is_bounded(client, model, monkeypatch):
     monkeypatch.setattr("recommender.reports.MOST_BYTES", 10)
     headers = {"authorization": f"Bearer {TOKEN}"}

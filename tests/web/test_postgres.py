@@ -15,7 +15,7 @@ from config.database import database
 from tests.web.postgres import Postgres, programs, running_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
-ASKED_ALIKE = ("tests/web/test_search.py", "tests/web/test_visitors.py", "tests/web/test_publishing.py")
+ASKED_ALIKE = [f"tests/web/test_{name}.py" for name in ("search", "visitors", "publishing", "films", "model_pages")]
 INDEXED = "EXPLAIN SELECT pk FROM (SELECT id AS pk, names FROM recommender_movie) AS m WHERE {}"
 
 
@@ -78,7 +78,7 @@ def test_search_for_pieces_of_names_has_an_index(postgres, tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_the_tests_of_search_visitors_and_publishing_pass_as_on_sqlite(postgres):
+def test_the_tests_of_what_asks_the_database_pass_as_on_sqlite(postgres):
     environment = {**os.environ, "DATABASE_URL": postgres.create("asked")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *ASKED_ALIKE]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -10,6 +10,7 @@ from django.test import Client
 
 from recommender import limits, remembering, visitors
 from recommender.limits import Limit, caller
+from recommender.tokens import EXPORT, ApiToken
 from recommender.visitors import FIRST_VISITOR_ID, Allowance, ConsentedRating, Contributor
 from tests.web.made_bundles import IDS
 
@@ -65,6 +66,17 @@ def test_replaced_ratings_are_forgotten_after_a_while(somebody):
     somebody.rate("made up", {}, at=NOON + HOUR)
     somebody.rate("made up", {5: 5}, at=NOON + HOUR + visitors.HISTORY + HOUR)
     assert list(ConsentedRating.objects.values_list("movie_id", flat=True)) == [5]
+
+
+def test_what_anybody_took_back_is_forgotten_by_the_nightly_export(client, somebody):
+    somebody.rate("made up", {1: 5}, at=NOON + HOUR)
+    limits.WRITES.spend("192.0.2.1")
+    Allowance.objects.update(until=NOON)
+    _, token = ApiToken.objects.issue(name="night", scopes=[EXPORT], lifetime=None)
+    answer = client.get("/api/v1/ratings", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+    assert list(ConsentedRating.objects.values_list("movie_id", flat=True)) == [1]
+    assert not Allowance.objects.exists()
 
 
 def test_changing_ones_mind_for_ever_fills_no_disk(somebody, monkeypatch):
@@ -132,6 +144,8 @@ def test_another_site_cannot_act_for_a_visitor(browser, method, path):
         b"[]",
         {"dataset": "made up"},
         {"dataset": 1, "ratings": {}},
+        {"dataset": "\ud800", "ratings": {}},
+        {"dataset": "\0", "ratings": {}},
         {"dataset": "made up", "ratings": {"1": 6}},
         {"dataset": "made up", "ratings": {"1": 2.5}},
         {"dataset": "made up", "ratings": {"1": True}},

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -54,6 +54,8 @@ def ratings(request: HttpRequest, query: Query[api_schemas.ExportQuery]) -> Http
     """
     moment = _moment(query.as_of)
     after, limit = _cursor(query.after), _limit(query.limit)
+    if after is None:
+        exports.forget(timezone.now())  # here, for every night comes by
     rows = (row for row in exports.consented_ratings(moment) if after is None or row[:2] > after)
     page = [exports.Rating(*row) for row in islice(rows, limit + 1)]
     last = page[limit - 1] if len(page) > limit else None
@@ -71,9 +73,10 @@ def _moment(text: str) -> datetime:
         return now
     try:
         moment = parse_datetime(text)
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError):  # in UTC the year 1 may begin in no year at all
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None:
         raise Problem(400, f"as_of={text!r} is not a moment with its time zone, as in as_of=2026-01-01T00:00:00Z.")
     if moment > now:
         raise Problem(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from recommender import limits
 from recommender.models import Activation, ConsentedRating
 
 
@@ -29,3 +30,9 @@ def consented_ratings(moment: datetime) -> Iterable[Rating]:
     for row in ConsentedRating.objects.as_of(moment).filter(dataset=current.bundle.dataset).iterator():
         # All of them have thirteen digits, so that the order of the texts is that of the numbers.
         yield Rating(str(row.visitor_id), row.movie_id, float(row.stars), row.given)
+
+
+def forget(now: datetime) -> None:
+    """Delete what is kept no longer, whoever it was of: ratings taken back long ago, digests of addresses."""
+    ConsentedRating.objects.forget(now)
+    limits.forget(now)

@@ -36,9 +36,14 @@ class Limit:
         text = f"{self.name} {window} {caller}"
         key = hmac.new(settings.SECRET_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()
         with transaction.atomic():
-            Allowance.objects.filter(until__lte=now).delete()
+            forget(now)
             Allowance.objects.get_or_create(key=key, defaults={"until": until})
             return bool(Allowance.objects.filter(key=key, used__lt=self.most).update(used=F("used") + 1))
+
+
+def forget(now: datetime) -> None:
+    """Delete the digests of windows that are over."""
+    Allowance.objects.filter(until__lte=now).delete()
 
 
 EVERYBODY = "everybody"

@@ -89,7 +89,8 @@ def models(request: HttpRequest) -> HttpResponse:
 @require_POST
 def activate(request: HttpRequest) -> HttpResponse:
     """Make the chosen model serve; when it fails its smoke query, say why: the one before goes on."""
-    stored = get_object_or_404(StoredBundle, sha256=request.POST.get("sha256", ""))
+    sha256 = request.POST.get("sha256", "")
+    stored = get_object_or_404(StoredBundle, sha256=sha256 if sha256.isalnum() else "")
 
     def switch() -> str:
         publishing.activate(stored)

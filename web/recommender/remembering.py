@@ -95,11 +95,16 @@ def _read(request: HttpRequest) -> tuple[str, dict[int, int]]:
         raise Problem(400, "The body is no JSON.") from error
     dataset = content.get("dataset") if isinstance(content, dict) else None
     given = content.get("ratings") if isinstance(content, dict) else None
-    if not isinstance(dataset, str) or not 0 < len(dataset) <= LONGEST_DATASET or not isinstance(given, dict):
+    if not isinstance(dataset, str) or not _is_name(dataset) or not isinstance(given, dict):
         raise Problem(400, 'Send {"dataset": NAME, "ratings": {MOVIE_ID: STARS}}.')
     if len(given) > MOST_RATINGS:
         raise Problem(400, f"{len(given)} ratings are too many: a contributor may have {MOST_RATINGS}.")
     return dataset, dict(_rating(*entry) for entry in given.items())
+
+
+def _is_name(dataset: str) -> bool:
+    """Whether a database can be asked for it: neither halves of characters nor NUL are printable."""
+    return 0 < len(dataset) <= LONGEST_DATASET and dataset.isprintable()
 
 
 def _rating(movie_id: str, stars: Any) -> tuple[int, int]:

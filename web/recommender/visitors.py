@@ -78,8 +78,8 @@ class Contributor(models.Model):
             self._forget(at)
 
     def _forget(self, now: datetime) -> None:
+        ConsentedRating.objects.forget(now)
         replaced = self.ratings.filter(replaced__isnull=False)
-        replaced.filter(replaced__lt=now - HISTORY).delete()
         spare = max(0, MOST_ROWS - self.ratings.current().count())
         surplus = replaced.order_by("-replaced", "-pk").values_list("pk", flat=True)[spare:]
         self.ratings.filter(pk__in=list(surplus)).delete()
@@ -91,6 +91,10 @@ class ConsentedRatingQuerySet(models.QuerySet["ConsentedRating"]):
     def current(self) -> Self:
         """Keep the ratings that hold now."""
         return self.filter(replaced__isnull=True)
+
+    def forget(self, now: datetime) -> None:
+        """Delete what anybody took back or changed longer than HISTORY ago."""
+        self.filter(replaced__lt=now - HISTORY).delete()
 
     def as_of(self, moment: datetime) -> Self:
         """Keep the full snapshot as of a moment: each rating that was given by then and had not been replaced.
