@@ -9,6 +9,12 @@ import os
 import subprocess
 from pathlib import Path
 
+from airflow.models.connection import Connection
+from airflow.models.variable import Variable
+from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
 LOGIN = os.environ.get("NIGHTREEL_AIRFLOW_LOGIN", "operator")
 PASSWORD_FILE = Path("/run/secrets/airflow_password")
 SANDBOX = "the sandbox of this stack"
@@ -19,8 +25,6 @@ IMAGE = "nightreel_ami"
 
 def set_login() -> None:
     """Let the administrator of the name LOGIN have the password of the secret; no process list ever shows it."""
-    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder  # noqa: PLC0415
-
     password = PASSWORD_FILE.read_text().strip()
     with get_application_builder() as builder:
         manager = builder.sm
@@ -34,11 +38,6 @@ def set_login() -> None:
 
 def point_at(endpoint: str, image: str) -> None:
     """Let `nightreel_aws` be the sandbox at this endpoint; "" takes that away, and leaves one of the operator's be."""
-    from airflow.models.connection import Connection  # noqa: PLC0415
-    from airflow.models.variable import Variable  # noqa: PLC0415
-    from airflow.utils.session import create_session  # noqa: PLC0415
-    from sqlalchemy import select  # noqa: PLC0415
-
     with create_session() as session:
         there = session.scalar(select(Connection).where(Connection.conn_id == CONNECTION))
         if there is not None and there.description == SANDBOX:

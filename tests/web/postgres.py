@@ -37,13 +37,10 @@ class Postgres:
     folder: Path
     bin: Path
 
-    def run(self, program: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of its programs to its end as its owner; CalledProcessError when it fails."""
-        command = [str(self.bin / program), *arguments]
-        done: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
-            _as_owner(command), check=True, capture_output=True, text=True, cwd="/", **options
-        )
-        return done
+        command = _as_owner([str(self.bin / program), *arguments])
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/")
 
     def create(self, name: str) -> str:
         """Make an empty database; its URL."""
